@@ -1,0 +1,1 @@
+"""DeepMuCS: synthetic co-cultures from LIVECell, and culture-aware cell segmentation."""

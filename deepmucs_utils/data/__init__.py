@@ -1,0 +1,1 @@
+"""LIVECell and its phantom: cultures, layout, index."""

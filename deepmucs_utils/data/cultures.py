@@ -1,0 +1,117 @@
+"""The eight cell cultures of LIVECell: names, order, colours and file names.
+
+The order is that of the published table of counts (``deepmucs_counts.csv``); category ids, table
+columns and legends all follow it. The palette is Okabe and Ito's, which stays distinguishable with
+the common forms of colour blindness.
+"""
+
+import re
+from dataclasses import dataclass
+
+from deepmucs_utils.errors import DeepMuCSError
+
+
+@dataclass(frozen=True)
+class Culture:
+    """One cell culture.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of LIVECell's file names, e.g. ``"SHSY5Y"``; the key everywhere in code and data.
+    label : str
+        The name in print, e.g. ``"SH-SY5Y"``.
+    colour : str
+        Colour in every figure, as ``#rrggbb``.
+    """
+
+    name: str
+    label: str
+    colour: str
+
+
+CULTURES = (
+    Culture("A172", "A172", "#E69F00"),
+    Culture("BT474", "BT-474", "#56B4E9"),
+    Culture("BV2", "BV-2", "#009E73"),
+    Culture("Huh7", "Huh7", "#F0E442"),
+    Culture("MCF7", "MCF7", "#0072B2"),
+    Culture("SHSY5Y", "SH-SY5Y", "#D55E00"),
+    Culture("SkBr3", "SkBr3", "#CC79A7"),
+    Culture("SKOV3", "SK-OV-3", "#8C6BB1"),
+)
+CULTURE_NAMES = tuple(culture.name for culture in CULTURES)
+LABELS = {culture.name: culture.label for culture in CULTURES}
+COLOURS = {culture.name: culture.colour for culture in CULTURES}
+CATEGORY_ID = {name: index + 1 for index, name in enumerate(CULTURE_NAMES)}
+CATEGORIES = [
+    {"id": CATEGORY_ID[name], "name": name, "supercategory": "cell"} for name in CULTURE_NAMES
+]
+
+_NAME = re.compile(
+    r"(?P<culture>[A-Za-z0-9]+)_Phase_(?P<row>[A-Z])(?P<column>\d+)_(?P<position>\d+)"
+    r"_(?P<days>\d+)d(?P<hours>\d+)h(?P<minutes>\d+)m_(?P<crop>\d+)\.(tif|tiff|png)"
+)
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """What a LIVECell file name says of its image.
+
+    Parameters
+    ----------
+    culture : str
+        Culture's name.
+    well : str
+        Row and column on the plate, e.g. ``"C7"``; frames of one well show the same cells.
+    position : int
+        Imaging position in the well.
+    hours : float
+        Time since the start of the experiment, in hours.
+    crop : int
+        Which of the four crops of the original field, 1 to 4.
+    """
+
+    culture: str
+    well: str
+    position: int
+    hours: float
+    crop: int
+
+
+def parse_name(file_name):
+    """Read culture, well, position, time and crop from a LIVECell file name.
+
+    Parameters
+    ----------
+    file_name : str
+        E.g. ``"A172_Phase_C7_1_02d16h00m_2.tif"``, without folders.
+
+    Returns
+    -------
+    ImageName
+
+    Raises
+    ------
+    DeepMuCSError
+        If the name is not of LIVECell's form.
+
+    Examples
+    --------
+    >>> parse_name("A172_Phase_C7_1_02d16h00m_2.tif").hours
+    64.0
+    """
+    match = _NAME.fullmatch(file_name)
+    if match is None:
+        raise DeepMuCSError(
+            f"{file_name}: not a LIVECell file name; expected the form "
+            "A172_Phase_C7_1_02d16h00m_2.tif (culture, well, position, time, crop)."
+        )
+    part = match.groupdict()
+    return ImageName(
+        culture=part["culture"],
+        well=part["row"] + part["column"],
+        position=int(part["position"]),
+        hours=24.0 * int(part["days"]) + int(part["hours"]) + int(part["minutes"]) / 60,
+        crop=int(part["crop"]),
+    )

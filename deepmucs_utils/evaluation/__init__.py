@@ -1,0 +1,1 @@
+"""Detection and segmentation metrics with LIVECell's settings; free of torch."""

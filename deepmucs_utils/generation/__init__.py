@@ -1,0 +1,1 @@
+"""DeepMuCS-Generation (paper, section II): cells, backgrounds, artefacts, composites."""
