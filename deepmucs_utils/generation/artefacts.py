@@ -1,0 +1,59 @@
+"""Noise artefacts: debris, dust and out-of-focus specks away from cells (paper, section II).
+
+Clearing an image removes them with the cells; a background without any would be too clean. They are
+cut out like cells and pasted back at the rate at which they were found, from one pool over all
+cultures, so that debris does not give a culture away.
+"""
+
+import cv2
+import numpy as np
+
+from deepmucs_utils.generation.backgrounds import background_level, find_structure
+from deepmucs_utils.generation.cells import MARGIN, Cutout, make_matte
+
+DISTANCE = 12.0  # px from any mask, so that no part of a cell passes for debris
+SIGNIFICANT = 4.0  # times the noise's standard deviation
+LEAST_AREA = 4  # px²
+MOST_AREA = 150  # px²; what is larger may be a cell that nobody annotated
+MOST_EXTENT = 32  # px, side of the surrounding region of structure
+
+
+def find_artefacts(image, mask):
+    """Cut the artefacts out of an image.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+    mask : ndarray of bool, shape (height, width)
+        All annotated cells.
+
+    Returns
+    -------
+    artefacts : list of (int, int, Cutout)
+        Row and column of the cutout's corner, and the cutout.
+    searched : int
+        Area in which artefacts were looked for, px².
+    """
+    height, width = image.shape
+    structure, noise = find_structure(image, mask)
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    residual = image - background_level(image, (away > DISTANCE) & ~structure)
+    smooth = cv2.GaussianBlur(residual, (3, 3), 0.7)
+    count, regions, stats, _ = cv2.connectedComponentsWithStats(structure.astype(np.uint8))
+    found = []
+    for region in range(1, count):
+        x, y, w, h, _ = stats[region]
+        top, left, bottom, right = y - MARGIN, x - MARGIN, y + h + MARGIN, x + w + MARGIN
+        if max(w, h) > MOST_EXTENT or min(top, left) < 0 or bottom > height or right > width:
+            continue
+        window = np.s_[top:bottom, left:right]
+        inside = regions[window] == region
+        speck = inside & (np.abs(smooth[window]) > SIGNIFICANT * noise)
+        if not LEAST_AREA <= speck.sum() <= MOST_AREA or away[window][inside].min() < DISTANCE:
+            continue
+        neighbours = structure[window] & ~inside
+        ring = ~structure[window]
+        level = float(image[window][ring].mean()) if ring.any() else float(np.median(image))
+        cutout = Cutout(image[window].copy(), speck, make_matte(speck, neighbours), level)
+        found.append((top, left, cutout))
+    return found, int((away > DISTANCE).sum())
