@@ -59,9 +59,10 @@ def deal_counts(cells, images, rng):
     counts = np.array(list(cells.values()))
     most = np.minimum(counts, images)
     least_per, most_per = (min(n, len(counts)) for n in CULTURES_PER_IMAGE)
+    most_per = max(most_per, -(-len(counts) // images))  # few images must hold every culture
     wanted = rng.integers(least_per, most_per + 1, images)
     appearances = _share_out(np.sqrt(counts), most, min(wanted.sum(), most.sum()))
-    wanted = _match(wanted, appearances.sum(), len(counts), rng)
+    wanted = _match(wanted, appearances.sum(), most_per, rng)
 
     present = np.zeros((images, len(counts)), bool)
     room = wanted.copy()

@@ -1,0 +1,192 @@
+"""The command `deepmucs`: one sub-command for each thing that the package does.
+
+Each sub-command imports what it needs when it is called, so that composing needs no torch and
+``--help`` is instant.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from deepmucs_utils.errors import DeepMuCSError
+
+
+def main(arguments=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default ``sys.argv[1:]``.
+
+    Returns
+    -------
+    int
+        0, or 2 after an error that the user can mend; argparse exits with 2 by itself.
+    """
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
+    try:
+        command(**options)
+    except DeepMuCSError as error:
+        print(f"deepmucs: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("deepmucs: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser("deepmucs", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    phantom = _add(commands, "phantom", _phantom, "write a synthetic data set in LIVECell's layout")
+    phantom.add_argument("out", type=Path, metavar="OUT", help="folder of the new root")
+    phantom.add_argument("--images", type=_count, default=4, metavar="N",
+                         help="images of each culture and split (default %(default)s)")  # fmt: skip
+    _cultures(phantom)
+    phantom.add_argument("--density", type=float, default=1.0, metavar="F",
+                         help="factor on the number of cells (default %(default)s)")  # fmt: skip
+    phantom.add_argument("--size", type=_count, nargs=2, default=(520, 704), metavar=("H", "W"),
+                         help="height and width, px (default 520 704)")  # fmt: skip
+    _seed_and_jobs(phantom)
+
+    compose = _add(commands, "compose", _compose, "compose a co-culture set from a root")
+    compose.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
+    compose.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
+    compose.add_argument("--set", dest="set_name", required=True, metavar="NAME",
+                         help="DeepMuCS800, DeepMuCS1600, DeepMuCS4000, DeepMuCS_val, "
+                              "DeepMuCS_test, or a demo set: Demo40, Demo80, Demo200, Demo_val, "
+                              "Demo_test")  # fmt: skip
+    _scale(compose)
+    _seed_and_jobs(compose)
+    compose.add_argument("--only", type=int, metavar="I", help="compose image I alone")
+    _cache(compose)
+
+    train = _add(commands, "train", _train, "train a model on a set")
+    train.add_argument("set_dir", type=Path, metavar="SET", help="folder of the training set")
+    train.add_argument("--val", dest="val_dir", type=Path, required=True, metavar="VALSET",
+                       help="folder of the validation set")  # fmt: skip
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    _model(train)
+    train.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+
+    predict = _add(commands, "predict", _predict, "find and name the cells of images")
+    predict.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGES",
+                         help="image files, folders of images, or one co-culture set")  # fmt: skip
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="results go here")
+    predict.add_argument("--overlays", action="store_true", help="also draw the predictions")
+
+    evaluate = _add(commands, "evaluate", _evaluate, "compare predictions with ground truth")
+    evaluate.add_argument("ground_truth", type=Path, metavar="GT", help="COCO json")
+    evaluate.add_argument("predictions", type=Path, metavar="PRED", help="COCO results json")
+    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR",
+                          help="folder for metrics.json")  # fmt: skip
+
+    run = _add(commands, "run", _run, "run the notebooks of one set: compose, train, evaluate")
+    run.add_argument("--set", dest="set_name", required=True, metavar="NAME",
+                     help="a training set, e.g. DeepMuCS800 or Demo40")  # fmt: skip
+    run.add_argument("--root", type=Path, help="LIVECell root (default: the phantom)")
+    _model(run)
+    _scale(run)
+    run.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    run.add_argument("--out", type=Path, default=Path("runs"), help="default %(default)s")
+
+    book = _add(commands, "book", _book, "run the demo sets and render the book")
+    book.add_argument("--stored", action="store_true",
+                      help="render the stored notebooks without running anything")  # fmt: skip
+    return parser
+
+
+def _add(commands, name, function, text):
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _cultures(parser):
+    parser.add_argument("--cultures", type=lambda text: text.split(","), metavar="A,B,…",
+                        help="cultures to keep, separated by commas (default all)")  # fmt: skip
+
+
+def _scale(parser):
+    parser.add_argument("--fraction", type=float, default=1.0, metavar="F",
+                        help="share of the set's images and cells (default 1)")  # fmt: skip
+    parser.add_argument("--n-images", type=_count, metavar="N",
+                        help="number of images, instead of --fraction")  # fmt: skip
+    _cultures(parser)
+
+
+def _seed_and_jobs(parser):
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    parser.add_argument("--jobs", type=_count, default=os.cpu_count(), metavar="J",
+                        help="worker processes (default %(default)s)")  # fmt: skip
+
+
+def _cache(parser):
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR",
+                        help="folder for derived data (default %(default)s)")  # fmt: skip
+
+
+def _model(parser):
+    parser.add_argument("--model", default="small", choices=("small", "resnest50", "paper"),
+                        help="default %(default)s")  # fmt: skip
+    parser.add_argument("--iterations", type=_count, metavar="N",
+                        help="training iterations (default: the model's)")  # fmt: skip
+
+
+def _count(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: expected at least 1")
+    return number
+
+
+def _phantom(out, **options):
+    from deepmucs_utils.data.phantom import write_phantom
+
+    print(write_phantom(out, **options))
+
+
+def _compose(root, out, **options):
+    from deepmucs_utils.generation.subsets import compose_set
+
+    print(compose_set(root, out, **options))
+
+
+def _train(**options):
+    from deepmucs_utils.segmentation.training import train
+
+    print(train(**options))
+
+
+def _predict(run_dir, images, out, overlays):
+    from deepmucs_utils.segmentation.predict import predict
+
+    print(predict(run_dir, images, out, overlays=overlays))
+
+
+def _evaluate(ground_truth, predictions, out):
+    from deepmucs_utils.evaluation.metrics import evaluate, write_metrics
+
+    metrics = evaluate(ground_truth, predictions)
+    for task in ("bbox", "segm"):
+        numbers = {key: value for key, value in metrics[task].items() if key != "per_class"}
+        print(task, "  ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
+    print(write_metrics(metrics, out))
+
+
+def _run(**options):
+    from deepmucs_utils.runs import run_set
+
+    print(run_set(**options))
+
+
+def _book(stored):
+    from deepmucs_utils.book import build_book, render_stored
+
+    print(render_stored() if stored else build_book())

@@ -1,0 +1,86 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from deepmucs_utils.generation.cells import (
+    PLATEAU,
+    REACH,
+    extract,
+    free_boundary,
+    make_matte,
+    paint,
+    rasterise,
+)
+
+
+def square(x0, y0, side):
+    return [np.array([x0, y0, x0 + side, y0, x0 + side, y0 + side, x0, y0 + side], float)]
+
+
+@given(st.lists(st.floats(0, 100), min_size=6, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_a_polygon_rasterised_in_its_box_is_the_polygon_rasterised_in_the_image(corners):
+    polygon = corners[: len(corners) // 2 * 2]
+    whole = coco_mask.decode(coco_mask.frPyObjects([polygon], 100, 100))[..., 0] > 0
+    y0, x0 = int(min(polygon[1::2])), int(min(polygon[0::2]))
+    assert np.array_equal(rasterise([np.array(polygon)], (y0, x0, 100, 100)), whole[y0:, x0:])
+
+
+def test_the_matte_is_full_on_the_plateau_and_ends_at_its_reach():
+    mask = np.zeros((61, 61), bool)
+    mask[25:36, 25:36] = True
+    matte = make_matte(mask, np.zeros_like(mask))
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    assert (matte[away <= PLATEAU - 0.1] == 1).all()
+    assert (matte[away >= REACH + 0.1] == 0).all()
+    assert matte[30, 36 + 3] == pytest.approx(0.5, abs=0.05)  # 4 px from the edge
+
+
+def test_no_pixel_of_a_neighbour_or_nearer_to_one_is_taken():
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 5:15] = True
+    neighbours = np.zeros_like(mask)
+    neighbours[10:30, 19:30] = True
+    matte = make_matte(mask, neighbours)
+    assert not matte[neighbours].any()
+    assert (matte[20, 15:17] == 1).all()  # nearer to the cell
+    assert not matte[20, 17:19].any()  # nearer to the neighbour
+
+
+def test_the_free_share_of_a_boundary_is_counted_by_pixels():
+    mask = np.zeros((40, 60), bool)
+    mask[10:30, 10:30] = True
+    assert free_boundary(mask, np.zeros_like(mask)) == 1
+    touching = np.zeros_like(mask)
+    touching[5:35, 30:40] = True  # lies along one of four sides
+    assert free_boundary(mask, touching) == pytest.approx(0.68, abs=0.05)  # and 3 px around it
+
+
+@pytest.mark.parametrize(
+    ("polygons", "reason"),
+    [
+        ([square(50, 50, 20)], ""),
+        ([square(0, 50, 20)], "cut by the border"),
+        ([square(50, 50, 3)], "too small"),
+        ([square(50, 50, 20), square(50, 60, 20)], "overlapped"),
+        ([square(50, 50, 20), square(72, 45, 30), square(45, 72, 30)], "too few free edges"),
+    ],
+)
+def test_a_cell_is_a_donor_or_excluded_with_its_reason(polygons, reason):
+    image = np.full((120, 120), 128, np.uint8)
+    cutout, found, _ = extract(image, paint(polygons, *image.shape), 0)
+    assert found == reason
+    assert (cutout is None) == bool(reason)
+
+
+def test_the_level_is_that_of_the_free_ring():
+    rng = np.random.default_rng(0)
+    image = np.rint(rng.normal(131, 1, (120, 120))).astype(np.uint8)
+    image[50:70, 50:70] = 90
+    cutout, _, free = extract(image, paint([square(50, 50, 20)], *image.shape), 0)
+    assert cutout.level == pytest.approx(131, abs=0.2)
+    assert free == 1
+    assert (cutout.pixels[cutout.mask] == 90).mean() > 0.99
