@@ -62,6 +62,27 @@ def local_deviation(residual, window=WINDOW):
     return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
+def autocorrelation(residual, region, dy, dx):
+    """Correlation of pixels with those ``dy`` down and ``dx`` to the right, both in a region.
+
+    Parameters
+    ----------
+    residual : ndarray of float, shape (height, width)
+    region : ndarray of bool, shape (height, width)
+    dy, dx : int
+        Lag, px; not negative.
+
+    Returns
+    -------
+    float
+    """
+    height, width = residual.shape
+    both = region[dy:, dx:] & region[: height - dy, : width - dx]
+    first = residual[: height - dy, : width - dx][both]
+    second = residual[dy:, dx:][both]
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def background_level(image, clean, sigma=LEVEL_SIGMA):
     """Smooth grey level of the clean pixels, carried across the holes (normalised Gaussian)."""
     weight = cv2.GaussianBlur(clean.astype(np.float32), (0, 0), sigma)

@@ -187,3 +187,31 @@ def extract(image, scene, row):
         ring &= _distance(neighbours) > CLEARANCE
     level = float(pixels[ring].mean()) if ring.sum() >= 20 else float(np.median(image))
     return Cutout(pixels.copy(), padded, matte, level), "", free
+
+
+def edge_profile(cutouts, reach=8):
+    """Grey level by distance from the mask's edge, relative to the surroundings.
+
+    Parameters
+    ----------
+    cutouts : sequence of Cutout
+    reach : int
+        Distances from ``-reach`` (inside) to ``reach`` (outside), px.
+
+    Returns
+    -------
+    distance : ndarray of int, shape (2 * reach + 1,)
+    mean : ndarray of float, same shape
+        Mean over cells, grey levels; only pixels that the matte takes, or free surroundings.
+    """
+    distance = np.arange(-reach, reach + 1)
+    profiles = np.full((len(cutouts), len(distance)), np.nan)
+    for row, cutout in enumerate(cutouts):
+        outside = _distance(cutout.mask)
+        signed = np.rint(outside - np.where(cutout.mask, _distance(~cutout.mask) - 1, 0))
+        taken = (cutout.matte > 0) | (outside > REACH)
+        for column, step in enumerate(distance):
+            ring = taken & (signed == step)
+            if ring.any():
+                profiles[row, column] = cutout.pixels[ring].mean() - cutout.level
+    return distance, np.nanmean(profiles, axis=0)

@@ -8,6 +8,7 @@ from pycocotools import mask as coco_mask
 from deepmucs_utils.generation.cells import (
     PLATEAU,
     REACH,
+    edge_profile,
     extract,
     free_boundary,
     make_matte,
@@ -84,3 +85,18 @@ def test_the_level_is_that_of_the_free_ring():
     assert cutout.level == pytest.approx(131, abs=0.2)
     assert free == 1
     assert (cutout.pixels[cutout.mask] == 90).mean() > 0.99
+
+
+def test_the_edge_profile_of_a_ringed_disc_shows_the_ring_where_it_is():
+    image = np.full((80, 80), 128, np.uint8)
+    away = np.hypot(*(np.indices(image.shape) - 40))
+    image[away <= 15] = 120
+    image[(away > 12.5) & (away <= 14.5)] = 150
+    corners = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    circle = 40.5 + 15 * np.stack([np.cos(corners), np.sin(corners)], 1)
+    cutout, _, _ = extract(image, paint([[circle.ravel()]], *image.shape), 0)
+    distance, mean = edge_profile([cutout])
+    profile = dict(zip(distance.tolist(), mean, strict=True))
+    assert max(profile, key=profile.get) == -1
+    assert profile[-6] == pytest.approx(-8, abs=0.5)
+    assert abs(profile[3]) < 0.5
