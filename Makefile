@@ -1,16 +1,57 @@
-PYTHON := .venv/bin/python
+# The commands of the project; `make help` lists them. Each one sets the environment up first.
+#
+# The environment is the active named conda environment, or else .venv in this folder.
 
-.PHONY: setup test
-setup: .venv/.done
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
 
-.venv/.done: requirements.txt pyproject.toml
-	python3 -m venv .venv
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(PYTHON) -c "import detectron2" 2>/dev/null || $(PYTHON) -m pip install --quiet --no-deps \
-	  --only-binary=:all: --python-version 3.10 sal-detectron2==0.7.2 \
-	  --target "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-	$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation -e .
-	touch $@
+ENV := .venv
+ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
+ifneq ($(wildcard $(CONDA_PREFIX)/bin/python),)
+ENV := $(CONDA_PREFIX)
+endif
+endif
+PYTHON := $(ENV)/bin/python
 
-test: setup
-	$(PYTHON) -m pytest -q tests
+# Only the environment's own packages and kernel count, whatever the user's home holds.
+export PYTHONNOUSERSITE := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.PHONY: help setup book html test run lab bench lint clean
+
+help:  ## list these commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup:  ## create or update the environment (two to three minutes, once)
+	@bash setup_environment.sh $(ENV)
+
+book: setup  ## run the demo sets and render the book with their results: _build/html/index.html
+	@$(PYTHON) -m deepmucs_utils.cli book
+
+html: setup  ## render the book from the stored notebooks, without running anything
+	@$(PYTHON) -m deepmucs_utils.cli book --stored
+
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope --durations 10 --durations-min 5
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 \
+    --nbval-sanitize-with tests/notebooks/sanitise.cfg
+
+test: lint  ## check style, run all tests, and run the notebooks and compare their stored outputs
+	$(PYTEST) tests --ignore tests/notebooks
+	$(PYTEST) tests/notebooks notebooks $(NBVAL)
+
+run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [MODEL=…] [ITERATIONS=…] [FRACTION=…]
+	@$(PYTHON) -m deepmucs_utils.cli run --set "$(or $(SET),$(error SET is missing: make run SET=Demo40))" \
+	    $(if $(ROOT),--root "$(ROOT)") $(if $(MODEL),--model $(MODEL)) \
+	    $(if $(ITERATIONS),--iterations $(ITERATIONS)) $(if $(FRACTION),--fraction $(FRACTION))
+
+lab: setup  ## open the notebooks in JupyterLab
+	@$(PYTHON) -m jupyter lab notebooks
+
+bench: setup  ## measure the speed of the parts
+	@$(PYTHON) -m benchmarks
+
+lint: setup  ## check style
+	@$(PYTHON) -m ruff check
+
+clean:  ## remove what was built; runs, data and the environment stay
+	rm -rf _build
