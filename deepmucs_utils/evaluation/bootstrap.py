@@ -1,0 +1,362 @@
+"""How sure is an AP, and is one model better than another? Resampling over donor blocks.
+
+Images that share donors are not independent, so what is drawn with replacement is the block of
+wells that an image's donors come from (Efron and Tibshirani, An Introduction to the Bootstrap,
+1993, chapters 8 and 10). All models are seen on the same draws: their difference is a paired one.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+from tqdm import tqdm
+
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.metrics import METRICS, load_pair, match
+from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+
+RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
+_CHUNK = 4_000_000  # detections times replicates that are in memory at once
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Intervals for models and for their differences.
+
+    Parameters
+    ----------
+    models : pandas.DataFrame
+        Columns model, culture, n (cells), estimate, low, high; in percent. Culture ``"all"`` is
+        the mean over cultures.
+    differences : pandas.DataFrame
+        Columns first, second, culture, n, estimate, low, high; second minus first, in points.
+    replicates : pandas.DataFrame
+        The mean over cultures in each replicate, one column a model, percent.
+    n_blocks : int
+        How many blocks were resampled.
+    note : str
+        What the intervals are conditional on, for the caption of a table or figure.
+    """
+
+    models: pd.DataFrame
+    differences: pd.DataFrame
+    replicates: pd.DataFrame
+    n_blocks: int
+    note: str
+
+
+@dataclass(frozen=True)
+class ClassMatches:
+    """The detections of one culture in falling order of score, and which of them found a cell.
+
+    Parameters
+    ----------
+    image : ndarray of int, shape (D,)
+        Index of each detection's image.
+    hit, counted : ndarray of bool, shape (T, D)
+        At each of T overlaps: whether it found a cell; whether it counts at all (crowd regions and
+        what lies outside the area range do not).
+    cells : ndarray of int, shape (I,)
+        Cells to be found in each of the I images.
+    """
+
+    image: np.ndarray
+    hit: np.ndarray
+    counted: np.ndarray
+    cells: np.ndarray
+
+
+def bootstrap(
+    ground_truth,
+    predictions,
+    replicates=1000,
+    seed=0,
+    metric="AP",
+    iou_type="segm",
+    confidence=0.95,
+):
+    """Intervals of an AP for each model, and for each pair's difference.
+
+    Parameters
+    ----------
+    ground_truth : str or Path
+        COCO json. Images may have a ``block``; without it each image is its own block.
+    predictions : dict of str to (str or Path)
+        COCO results list of each model, by the model's name, in the order of the comparison.
+    replicates, seed : int
+        Number of draws, and the seed of the one generator that draws them.
+    metric : str
+        A key of `METRICS`.
+    iou_type : {"bbox", "segm"}
+    confidence : float
+        How often the interval shall cover the AP on a set without end.
+
+    Returns
+    -------
+    Bootstrap
+
+    Raises
+    ------
+    DeepMuCSError
+        If a file cannot be read, a record makes no sense, or the metric is unknown.
+
+    Notes
+    -----
+    Cells are matched once; a replicate only weights each image with how often it was drawn, which
+    gives exactly the AP of a set that holds the image as many times. A draw that leaves a culture
+    without cells is thrown away and drawn again, so each replicate is a mean over the same
+    cultures. Low and high are NaN where there is but one block.
+
+    AP on few cells is optimistic, since it reads the best precision at each recall or beyond, and
+    a replicate, with fewer different cells, is more so: its percentiles lie above the truth. So the
+    interval is ``estimate - bias ± t * error``: bias is the replicates' mean minus the estimate,
+    error their standard deviation times ``sqrt(B / (B - 1))``, t Student's for B - 1 degrees of
+    freedom, B the number of blocks. In simulations (78 images in 6 to 78 blocks, 117 cells of a
+    culture, true AP 34, measured 1.1 to 1.5 points too high on average), nominal 95 % intervals
+    covered the truth in 92 to 95 % of 200 sets, where percentiles did in 56 to 88 %; for the
+    difference of two models it was 88 to 93 %. With 32 cells of a culture in 40 images it was 80 %
+    for an AP, 88 % for a difference: below that, trust differences only.
+    """
+    if metric not in METRICS:
+        raise DeepMuCSError(f"metric {metric!r} is unknown; expected one of {', '.join(METRICS)}.")
+    truth = read_ground_truth(ground_truth)
+    matches = {
+        name: match_classes(truth, read_predictions(path, truth), metric, iou_type)
+        for name, path in predictions.items()
+    }
+    cultures = {category["id"]: category["name"] for category in truth["categories"]}
+    first = next(iter(matches.values()))
+    cells = {
+        category: found.cells for category, found in sorted(first.items()) if found.cells.any()
+    }
+    if not cells:
+        raise DeepMuCSError(f"{ground_truth}: no cell that {metric} counts; nothing to resample.")
+
+    blocks, by_image = image_blocks(truth, ground_truth)
+    weights, drawn = draw_images(blocks, np.stack(list(cells.values())), replicates, seed)
+    weights = np.vstack([np.ones_like(blocks), weights])  # row 0: the set itself
+    columns = {}
+    with tqdm(total=len(matches) * len(cells), desc="bootstrap", disable=None) as progress:
+        for name, by_category in matches.items():
+            for category in cells:
+                ap = 100 * average_precision(by_category[category], weights)
+                columns[name, cultures[category]] = ap
+                progress.update()
+    values = pd.DataFrame(columns)
+    for name in matches:
+        values[name, "all"] = values[name].mean(axis=1)
+
+    n_blocks = len(np.unique(blocks))
+    limits = n_blocks, confidence
+    n_cells = {cultures[category]: int(count.sum()) for category, count in cells.items()}
+    n_cells = {"all": sum(n_cells.values())} | n_cells
+    return Bootstrap(
+        models=pd.DataFrame(
+            {"model": name, "culture": culture, "n": n}
+            | interval(values[name, culture].to_numpy(), *limits)
+            for name in matches
+            for culture, n in n_cells.items()
+        ),
+        differences=pd.DataFrame(
+            [
+                {"first": one, "second": two, "culture": culture, "n": n}
+                | interval((values[two, culture] - values[one, culture]).to_numpy(), *limits)
+                for one, two in combinations(matches, 2)
+                for culture, n in n_cells.items()
+            ],
+            columns=["first", "second", "culture", "n", "estimate", "low", "high"],
+        ),
+        replicates=pd.DataFrame({name: values[name, "all"][1:].to_numpy() for name in matches}),
+        n_blocks=n_blocks,
+        note=_note(n_blocks, by_image, replicates, drawn, confidence),
+    )
+
+
+def match_classes(ground_truth, predictions, metric, iou_type):
+    """Match one model's detections and put each culture's in falling order of score.
+
+    Parameters
+    ----------
+    ground_truth : dict
+        From `read_ground_truth`.
+    predictions : list of dict
+        From `read_predictions`.
+    metric : str
+        A key of `METRICS`: which overlaps and which area range.
+    iou_type : {"bbox", "segm"}
+
+    Returns
+    -------
+    dict of int to ClassMatches
+        By category id; images in the order of the ground truth.
+    """
+    overlap, area = METRICS[metric]
+    evaluation = match(*load_pair(ground_truth, predictions, iou_type), iou_type, areas=[area])
+    overlaps = np.arange(10) if overlap is None else [round((overlap - 0.5) / 0.05)]
+    position = {image["id"]: index for index, image in enumerate(ground_truth["images"])}
+    images = {category["id"]: [] for category in ground_truth["categories"]}
+    for entry in evaluation.eval_imgs:
+        if entry is not None:
+            images[entry["category_id"]].append(entry)
+
+    matches = {}
+    for category, entries in images.items():
+        cells = np.zeros(len(position), int)
+        parts = [(np.empty(0), np.empty(0, int), np.empty((2, len(overlaps), 0), bool))]
+        for entry in entries:
+            index = position[entry["image_id"]]
+            cells[index] = np.sum(np.asarray(entry["gtIgnore"]) == 0)
+            scores = np.asarray(entry["dtScores"], float)
+            flags = np.array([entry["dtMatched"], entry["dtIgnore"]], bool)
+            flags = flags.reshape(2, 10, len(scores))[:, overlaps]
+            parts.append((scores, np.full(len(scores), index), flags))
+        scores, image, flags = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+        order = np.argsort(-scores, kind="stable")
+        found, ignored = flags[:, :, order]
+        matches[category] = ClassMatches(image[order], found & ~ignored, ~ignored, cells)
+    return matches
+
+
+def image_blocks(ground_truth, path="ground truth"):
+    """Number the block of each image.
+
+    Parameters
+    ----------
+    ground_truth : dict
+        From `read_ground_truth`.
+    path : str or Path
+        Named in the error.
+
+    Returns
+    -------
+    blocks : ndarray of int, shape (I,)
+        Number of each image's block, from 0.
+    by_image : bool
+        True where images have no ``block`` and each is its own.
+
+    Raises
+    ------
+    DeepMuCSError
+        If some images have a block and others not.
+    """
+    named = ["block" in image for image in ground_truth["images"]]
+    if any(named) != all(named):
+        raise DeepMuCSError(
+            f"{path}: images[{named.index(False)}] has no block but others have; expected a block "
+            "for every image or for none."
+        )
+    key = "block" if any(named) else "id"
+    blocks, _ = pd.factorize(pd.Series([str(image[key]) for image in ground_truth["images"]]))
+    return blocks, not any(named)
+
+
+def draw_images(blocks, cells, replicates, seed):
+    """Draw as many blocks as there are, with replacement, so that every culture keeps cells.
+
+    Parameters
+    ----------
+    blocks : ndarray of int, shape (I,)
+        Number of each image's block, from 0.
+    cells : ndarray of int, shape (K, I)
+        Cells of each culture in each image.
+    replicates, seed : int
+
+    Returns
+    -------
+    weights : ndarray of int, shape (replicates, I)
+        How often each image is in each replicate.
+    drawn : int
+        Number of draws made, those that lost a culture included.
+    """
+    n_blocks = blocks.max() + 1
+    present = np.stack([np.bincount(blocks, weights=row, minlength=n_blocks) for row in cells]) > 0
+    generator = np.random.default_rng(seed)
+    kept, drawn = np.empty((0, n_blocks), int), 0
+    while len(kept) < replicates:
+        draws = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=replicates)
+        complete = np.flatnonzero((draws @ present.T > 0).all(axis=1))
+        complete = complete[: replicates - len(kept)]
+        kept = np.vstack([kept, draws[complete]])
+        drawn += complete[-1] + 1 if len(kept) == replicates else replicates
+    return kept[:, blocks], int(drawn)
+
+
+def average_precision(matches, weights):
+    """AP of one culture in weighted sets of images, all sets at once.
+
+    Parameters
+    ----------
+    matches : ClassMatches
+    weights : ndarray of int, shape (R, I)
+        How often each image is in each set. Every set must hold a cell of the culture.
+
+    Returns
+    -------
+    ndarray of float, shape (R,)
+        Mean over the overlaps, between 0 and 1.
+
+    Notes
+    -----
+    COCO reads, at each of 101 recalls, the best precision at that recall or a higher one. The
+    curve rises only at detections that found a cell, so it is worked out at these alone, each
+    taken as often as there are of the 101 recalls between the one before and itself.
+    """
+    columns = max(1, _CHUNK // max(1, matches.image.size))
+    result = np.empty(len(weights))
+    for start in range(0, len(weights), columns):
+        by_image = np.ascontiguousarray(weights[start : start + columns].T, dtype=np.int32)
+        cells = matches.cells @ by_image
+        area, before = 0.0, None
+        for hit, counted in zip(matches.hit, matches.counted, strict=True):
+            if before is None or (counted != before).any():  # without crowds it is always the same
+                before, total = counted, _running_sum(by_image[matches.image[counted]])
+            hits = np.flatnonzero(hit[counted])
+            true = _running_sum(by_image[matches.image[counted][hits]])
+            precision = true / np.maximum(total[hits], 1)
+            best = np.maximum.accumulate(precision[::-1])[::-1]
+            reached = np.searchsorted(RECALLS, true / cells, side="right")
+            area = area + (np.diff(reached, axis=0, prepend=0) * best).sum(axis=0) / RECALLS.size
+        result[start : start + columns] = area / len(matches.hit)
+    return result
+
+
+def _running_sum(weights):
+    return np.cumsum(weights, axis=0, dtype=np.int32)
+
+
+def interval(values, n_blocks, confidence):
+    """Limits that the replicates give, as the notes of `bootstrap` define them.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (1 + replicates,)
+        The estimate, then the replicates.
+    n_blocks : int
+    confidence : float
+
+    Returns
+    -------
+    dict
+        ``estimate``, ``low``, ``high``.
+    """
+    estimate, replicates = values[0], values[1:]
+    if n_blocks == 1:
+        return {"estimate": estimate, "low": np.nan, "high": np.nan}
+    centre = estimate - (replicates.mean() - estimate)
+    error = replicates.std() * np.sqrt(n_blocks / (n_blocks - 1))
+    half = student.ppf((1 + confidence) / 2, n_blocks - 1) * error
+    return {"estimate": estimate, "low": centre - half, "high": centre + half}
+
+
+def _note(n_blocks, by_image, replicates, drawn, confidence):
+    if n_blocks == 1:
+        return "All images share one donor block: no interval can be given."
+    unit = "images (conditional on these donors)" if by_image else "donor blocks"
+    return (
+        f"{confidence:.0%} bootstrap intervals over {n_blocks} {unit}, {replicates} replicates "
+        f"({drawn - replicates} draws without a cell of some culture were drawn again), corrected "
+        "for the optimism of AP on few cells, for the models as trained: the spread between "
+        "trainings is not in them."
+    )
