@@ -1,0 +1,137 @@
+import json
+from collections import Counter
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from deepmucs_utils.data.cultures import CATEGORY_ID
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.generation import subsets
+from deepmucs_utils.generation.recipes import get_recipe
+from deepmucs_utils.generation.subsets import compose_set
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def compose(root, some, cache):
+    def call(out, **options):
+        defaults = {"fraction": 0.25, "cultures": some, "seed": 3, "jobs": 1, "cache": cache}
+        return compose_set(root, out, "Demo40", **(defaults | options))
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def made(compose, tmp_path_factory):
+    return compose(tmp_path_factory.mktemp("sets") / "demo")
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_set_has_the_recipes_images_and_cells_to_the_cell(made, some, capsys):
+    recipe = get_recipe("Demo40", 0.25, some)
+    coco = COCO(str(made / "annotations.json"))
+    assert len(coco.imgs) == recipe.images == len(list((made / "images").iterdir())) == 10
+    counts = Counter(annotation["category_id"] for annotation in coco.anns.values())
+    assert counts == {CATEGORY_ID[culture]: count for culture, count in recipe.cells.items()}
+    assert sorted(coco.anns) == list(range(1, recipe.total + 1))
+
+
+def test_masks_are_disjoint_and_agree_with_area_and_box(made, capsys):
+    coco = COCO(str(made / "annotations.json"))
+    for image in coco.imgs.values():
+        annotations = coco.loadAnns(coco.getAnnIds(image["id"]))
+        masks = [coco.annToMask(annotation) for annotation in annotations]
+        assert np.sum(masks, axis=0).max() <= 1
+        for annotation, mask in zip(annotations, masks, strict=True):
+            assert annotation["area"] == mask.sum() > 0
+            assert annotation["bbox"] == coco_mask.toBbox(annotation["segmentation"]).tolist()
+        pixels = cv2.imread(str(made / "images" / image["file_name"]), cv2.IMREAD_GRAYSCALE)
+        assert pixels.shape == (image["height"], image["width"]) == (256, 352)
+        assert abs(np.median(pixels) - 128) <= 1
+
+
+def test_provenance_names_the_donor_of_every_cell(made, root, some, cache):
+    provenance = pd.read_parquet(made / "provenance.parquet")
+    index = subsets.build_bank(root, "train", cache, 1).cutouts.set_index("annotation_id")
+    donors = index.loc[provenance["donor_annotation"]]
+    assert provenance["culture"].tolist() == donors["culture"].tolist()
+    assert provenance["donor_image"].tolist() == donors["file_name"].tolist()
+    assert provenance["visible"].between(0.1, 1).all()
+    per_image = provenance.groupby("image_id")
+    assert (per_image["culture"].nunique() >= 2).all()
+    wells = provenance.groupby("donor_well")["block"].nunique()
+    by_culture = provenance.groupby(["culture", "donor_well"])["block"].nunique()
+    assert len(wells) and (by_culture == 1).all()  # a well gives to one block only
+
+
+def test_a_set_does_not_depend_on_the_number_of_workers(made, compose, tmp_path):
+    assert contents(compose(tmp_path / "two", jobs=2)) == contents(made)
+
+
+def test_another_seed_gives_another_set(made, compose, tmp_path):
+    other = contents(compose(tmp_path / "other", seed=4))
+    assert other["images/000000.png"] != contents(made)["images/000000.png"]
+
+
+def test_one_image_alone_is_the_image_of_the_set(made, compose, tmp_path):
+    alone = compose(tmp_path / "alone", only=7)
+    assert [p.name for p in (alone / "images").iterdir()] == ["000007.png"]
+    assert contents(alone)["images/000007.png"] == contents(made)["images/000007.png"]
+    whole = json.loads((made / "annotations.json").read_text())["annotations"]
+    part = json.loads((alone / "annotations.json").read_text())["annotations"]
+    assert part == [annotation for annotation in whole if annotation["image_id"] == 7]
+
+
+def test_an_interrupted_set_goes_on_to_the_same_bytes(made, compose, tmp_path, monkeypatch):
+    compose_image = subsets.compose_image
+
+    def failing(plan, *rest):
+        if plan.index == 6:
+            raise KeyboardInterrupt
+        return compose_image(plan, *rest)
+
+    monkeypatch.setattr(subsets, "compose_image", failing)
+    with pytest.raises(KeyboardInterrupt):
+        compose(tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    composed = []
+    monkeypatch.setattr(
+        subsets, "compose_image", lambda *a: composed.append(a[0].index) or compose_image(*a)
+    )
+    assert contents(compose(tmp_path / "set")) == contents(made)
+    assert composed == [6, 7, 8, 9]
+
+
+def test_a_finished_set_is_not_composed_again(made, compose, monkeypatch):
+    monkeypatch.setattr(subsets, "build_bank", lambda *a: pytest.fail("the bank was opened"))
+    assert compose(made) == made
+
+
+def test_another_set_or_other_files_are_not_overwritten(made, compose, tmp_path):
+    with pytest.raises(DeepMuCSError, match="another recipe.*seed"):
+        compose(made, seed=99)
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(DeepMuCSError, match="no co-culture set"):
+        compose(tmp_path)
+
+
+def test_a_culture_that_the_root_lacks_is_named_with_the_way_out(compose, tmp_path):
+    with pytest.raises(DeepMuCSError, match="no donor cells of BV2.*--cultures A172,SkBr3"):
+        compose(tmp_path / "set", cultures=["A172", "BV2", "SkBr3"])
+    assert not (tmp_path / "set").exists()
+
+
+def test_an_image_beyond_the_set_is_refused(compose, tmp_path):
+    with pytest.raises(DeepMuCSError, match="image 10.*from 0 to 9"):
+        compose(tmp_path / "set", only=10)
