@@ -1,0 +1,83 @@
+"""Phase contrast of a phase object, and what LIVECell's instrument makes of it.
+
+Cells are transparent: they delay light by a phase φ (radians), thickness times the difference of
+refractive indices. A phase-contrast microscope lets the direct light pass a ring that turns it by a
+quarter wave, so that thicker parts look darker. The ring passes some diffracted light as well;
+its spread is what surrounds every cell with a bright halo. The wave in the image is
+
+    u − K∗u + ζ·exp(−iπ/2)·K∗u,    u = exp(iφ),
+
+with K the spread function of the ring and ζ² its transmission (Zernike 1942; Yin, Kanade and Chen,
+"Understanding the phase contrast optics to restore artifact-free microscopy images for
+segmentation", Medical Image Analysis 16 (2012) 1047, equations 1 to 9, where K is an Airy pattern;
+here K is a Gaussian, its main lobe). LIVECell's images have then been flattened: a local mean is
+subtracted, so that inside and outside of a cell have the same mean grey level.
+"""
+
+import cv2
+import numpy as np
+
+GREY = 128.0  # LIVECell's background, grey levels
+TRANSMISSION = 0.5  # ζ, amplitude that the ring passes
+GAIN = 80.0  # grey levels a unit of relative contrast
+HALO = 1.5  # px, standard deviation of K
+BLUR = 0.55  # px, standard deviation of the objective's spread
+FLATTEN = 5.0  # px, standard deviation of the local mean
+
+
+def phase_contrast(phase):
+    """Image of a phase object in positive phase contrast.
+
+    Parameters
+    ----------
+    phase : ndarray of float32, shape (height, width)
+        φ, radians.
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width)
+        Grey levels relative to the background, flattened; no noise.
+    """
+    real, imaginary = np.cos(phase), np.sin(phase)
+    direct_real, direct_imaginary = _blur(real, HALO), _blur(imaginary, HALO)
+    real += TRANSMISSION * direct_imaginary - direct_real
+    imaginary -= TRANSMISSION * direct_real + direct_imaginary
+    intensity = real**2 + imaginary**2
+    contrast = _blur(intensity / TRANSMISSION**2 - 1, BLUR)
+    return GAIN * (contrast - _blur(contrast, FLATTEN))
+
+
+def camera_noise(shape, deviation, along_x, along_y, rng):
+    """Camera noise, correlated differently along rows and columns.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    deviation : float
+        Standard deviation, grey levels.
+    along_x, along_y : float
+        Autocorrelation at lag 1, in [0, 0.5).
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float32
+    """
+    white = rng.standard_normal(shape, np.float32)
+    return deviation * cv2.sepFilter2D(
+        white, cv2.CV_32F, _kernel(along_x), _kernel(along_y), borderType=cv2.BORDER_REFLECT_101
+    )
+
+
+def _kernel(correlation):
+    """Three taps ``(a, 1, a)`` of unit energy with that autocorrelation at lag 1."""
+    correlation = min(correlation, 0.65)
+    side = 0.0
+    if correlation > 0:
+        side = (1 - np.sqrt(max(1 - 2 * correlation**2, 0))) / (2 * correlation)
+    kernel = np.array([side, 1, side])
+    return kernel / np.sqrt((kernel**2).sum())
+
+
+def _blur(image, deviation):
+    return cv2.GaussianBlur(image, (0, 0), deviation, borderType=cv2.BORDER_REFLECT_101)

@@ -1,0 +1,276 @@
+"""A phantom of LIVECell: synthetic phase-contrast images with exact annotations.
+
+LIVECell itself may not be redistributed. The phantom has its layout, file names, statistics and
+look, so that everything runs without it; nothing measured on the phantom says anything about
+LIVECell.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from deepmucs_utils.data.livecell import SPLITS
+from deepmucs_utils.data.optics import GREY, camera_noise, phase_contrast
+from deepmucs_utils.data.phantom_cultures import PHANTOM_CULTURES
+from deepmucs_utils.data.phantom_outlines import arrange, outline_polygon
+from deepmucs_utils.errors import DeepMuCSError
+
+SIZE = (520, 704)  # LIVECell's images, px
+INSET = 2.2  # px that the annotated outline lies outside the cell: beyond the bright rim
+TOLERANCE = 0.7  # px, simplification of the annotated outline
+LEAST_AREA = 40  # px²; smaller remainders are not annotated
+WELLS = 4  # of each culture and split
+HOURS = 76  # length of the experiment
+COLUMNS = {"train": 1, "val": 5, "test": 9}  # first column of each split's wells on the plate
+
+
+def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, jobs=2):
+    """Write a phantom in LIVECell's layout.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder of the new root; must not exist or be empty.
+    images : int
+        Images of each culture and split.
+    cultures : sequence of str, optional
+        Cultures to write; default all eight.
+    density : float
+        Factor on the covered area.
+    size : tuple of int
+        Height and width of an image, px.
+    seed : int
+    jobs : int
+        Worker processes; the result does not depend on their number.
+
+    Returns
+    -------
+    Path
+        The root.
+
+    Raises
+    ------
+    DeepMuCSError
+        If a parameter makes no sense or ``out`` holds something already.
+    """
+    out = Path(out)
+    known = {culture.name: culture for culture in PHANTOM_CULTURES}
+    names = list(known) if cultures is None else list(dict.fromkeys(cultures))
+    _check(out, images, names, known, density, size)
+    tasks = [
+        (split, known[name], index)
+        for split in SPLITS
+        for name in names
+        for index in range(images)
+    ]
+    seeds = np.random.SeedSequence(seed).spawn(len(tasks))
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        for split, culture, _ in tasks:
+            _folder(partial, split, culture.name).mkdir(parents=True, exist_ok=True)
+        work = (
+            delayed(_write_image)(partial, *task, images, density, size, one)
+            for task, one in zip(tasks, seeds, strict=True)
+        )
+        written = Parallel(n_jobs=jobs, return_as="generator")(work)
+        written = list(tqdm(written, "phantom", len(tasks), unit="image", disable=None))
+        _write_annotations(partial, tasks, written, size)
+        if out.is_dir():
+            out.rmdir()
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _check(out, images, names, known, density, size):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DeepMuCSError(
+            f"{out}: exists already and is not an empty folder; expected a new folder for the "
+            "phantom; name another one or delete it."
+        )
+    for name in names:
+        if name not in known:
+            raise DeepMuCSError(f"culture {name!r}: unknown; expected some of {', '.join(known)}.")
+    if not names:
+        raise DeepMuCSError(f"no cultures; expected some of {', '.join(known)}.")
+    most = 8 * WELLS * HOURS
+    if not 1 <= images <= most:
+        raise DeepMuCSError(f"images {images}: expected 1 to {most} a culture and split.")
+    if not 0 < density <= 3:
+        raise DeepMuCSError(f"density {density}: expected a number above 0 and at most 3.")
+    if len(size) != 2 or not all(64 <= side <= 4096 for side in size):
+        raise DeepMuCSError(f"size {size}: expected height and width from 64 to 4096 px.")
+
+
+def _folder(root, split, culture):
+    part = "test" if split == "test" else "train_val"
+    return root / "images" / f"livecell_{part}_images" / culture
+
+
+def image_name(culture, split, index, images):
+    """LIVECell's file name of one image of the phantom, and its time.
+
+    Parameters
+    ----------
+    culture, split : str
+    index, images : int
+        Which of how many images.
+
+    Returns
+    -------
+    name : str
+    time : float
+        From 0, sparse, to 1, confluent.
+    """
+    time = index / (images - 1) if images > 1 else 0.5
+    hours = round(time * HOURS)
+    row = "ABCDEFGH"[sum(map(ord, culture)) % 8]
+    well = f"{row}{COLUMNS[split] + index % WELLS}"
+    visit = index // WELLS
+    place, crop = visit % 2 + 1, visit // 2 % 4 + 1
+    return f"{culture}_Phase_{well}_{place}_{hours // 24:02d}d{hours % 24:02d}h00m_{crop}.tif", time
+
+
+def _write_image(root, split, culture, index, images, density, size, seed):
+    """Draw and write one image; its name and polygons."""
+    name, time = image_name(culture.name, split, index, images)
+    image, polygons = draw_image(culture, time, density, size, np.random.default_rng(seed))
+    path = _folder(root, split, culture.name) / name
+    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_TIFF_COMPRESSION, 5]):
+        raise DeepMuCSError(f"{path}: could not be written; is the disk full?")
+    return name, polygons
+
+
+def draw_image(culture, time, density, size, rng):
+    """Draw one image of a culture.
+
+    Parameters
+    ----------
+    culture : PhantomCulture
+    time : float
+        From 0, sparse, to 1, confluent.
+    density : float
+        Factor on the covered area.
+    size : tuple of int
+        Height and width, px.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    image : ndarray of uint8, shape (height, width)
+    polygons : list of ndarray of float, shape (n, 2)
+        Outline ``(x, y)`` of each cell, px.
+    """
+    low, high = culture.cover
+    cover = min(density * (low + (high - low) * time), 0.9)
+    layout = arrange(culture, cover, time, size, INSET, rng)
+    phase = _phase(culture, layout, rng)
+    _add_specks(phase, layout.label, culture.specks, rng)
+    grey = GREY + phase_contrast(phase) + camera_noise(size, *culture.noise, rng)
+    polygons = []
+    for number, box in enumerate(layout.boxes, 1):
+        if box is None:
+            continue
+        polygon = outline_polygon(layout.label, number, box, INSET, TOLERANCE)
+        if polygon is not None and cv2.contourArea(polygon.astype(np.float32)) >= LEAST_AREA:
+            polygons.append(polygon)
+    return np.rint(grey).clip(0, 255).astype(np.uint8), polygons
+
+
+def _phase(culture, layout, rng):
+    """Phase of the cells: a cap or a plate for each, with organelles; float32, radians."""
+    label, depth = layout.label, layout.depth
+    inside = label > 0
+    border = inside.copy()
+    border[:, 1:] &= label[:, 1:] == label[:, :-1]
+    border[1:] &= label[1:] == label[:-1]
+    distance = cv2.distanceTransform(border.astype(np.uint8), cv2.DIST_L2, 3)
+    states = culture.states
+    cells = len(layout.states)
+    personal = np.exp(0.15 * rng.standard_normal((2, cells)))
+    kind = layout.states
+    amplitude = np.array([s.phase for s in states])[kind] * personal[0]
+    width = np.array([s.edge for s in states])[kind]
+    texture = np.array([s.texture for s in states])[kind] * personal[1]
+    of = label[inside] - 1
+    edge = width[of]
+    cap = np.sqrt(np.clip(1 - (1 - depth[inside]) ** 2, 0, 1))
+    plate = 1 - np.exp(-distance[inside] / np.maximum(edge, 0.5))
+    plate *= 0.75 + 0.5 * np.clip(depth[inside] - 0.35, 0, 0.4) / 0.4
+    height = np.where(edge > 0, plate, cap)
+    phase = np.zeros(label.shape, np.float32)
+    phase[inside] = amplitude[of] * height
+    grains = rng.standard_exponential(int(inside.sum()), np.float32)
+    grains = np.clip(grains - 0.9, 0, 1.6) * 1.3
+    around = np.clip(1.4 - depth[inside], 0.3, 1) * np.clip(distance[inside] / 2, 0, 1)
+    phase[inside] += texture[of] * grains * around
+    return phase
+
+
+def _add_specks(phase, label, rate, rng):
+    """Add debris to the free area of a phase map, in place."""
+    height, width = phase.shape
+    count = rng.poisson(rate * height * width / (SIZE[0] * SIZE[1]))
+    x = rng.uniform(3, width - 4, count)
+    y = rng.uniform(3, height - 4, count)
+    radius = rng.gamma(4, 0.35, count) + 0.6
+    amount = rng.uniform(0.15, 0.8, count)
+    for i in range(count):
+        if label[int(y[i]), int(x[i])]:
+            continue
+        reach = int(3 * radius[i]) + 1
+        rows = np.arange(max(int(y[i]) - reach, 0), min(int(y[i]) + reach + 1, height))
+        columns = np.arange(max(int(x[i]) - reach, 0), min(int(x[i]) + reach + 1, width))
+        away = (rows[:, None] - y[i]) ** 2 + (columns - x[i]) ** 2
+        blob = amount[i] * np.exp(-away / (2 * (radius[i] * 0.7) ** 2))
+        phase[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += blob
+
+
+def _write_annotations(root, tasks, written, size):
+    """Write the three COCO files."""
+    folder = root / "annotations" / "LIVECell"
+    folder.mkdir(parents=True)
+    number = 1
+    for split in SPLITS:
+        images, annotations = [], []
+        for (of, _, _), (name, polygons) in zip(tasks, written, strict=True):
+            if of != split:
+                continue
+            image_id, number = number, number + 1
+            images.append({"id": image_id, "width": size[1], "height": size[0], "file_name": name})
+            for polygon in polygons:
+                annotations.append(_annotation(number, image_id, polygon))
+                number += 1
+        coco = {
+            "info": {
+                "description": "Phantom of LIVECell: synthetic images, not LIVECell's",
+                "contributor": "deepmucs phantom",
+            },
+            "licenses": [],
+            "categories": [{"supercategory": "cell", "id": 1, "name": "cell"}],
+            "images": images,
+            "annotations": annotations,
+        }
+        (folder / f"livecell_coco_{split}.json").write_text(json.dumps(coco))
+
+
+def _annotation(number, image_id, polygon):
+    """A polygon as a COCO annotation."""
+    low, high = polygon.min(0), polygon.max(0)
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "segmentation": [polygon.round(2).ravel().tolist()],
+        "area": float(cv2.contourArea(polygon.astype(np.float32))),
+        "bbox": [*low.round(2).tolist(), *(high - low).round(2).tolist()],
+        "iscrowd": 0,
+    }
