@@ -86,6 +86,9 @@ def _parser():
     evaluate.add_argument("predictions", type=Path, metavar="PRED", help="COCO results json")
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR",
                           help="folder for metrics.json")  # fmt: skip
+    evaluate.add_argument("--replicates", type=_count, metavar="N",
+                          help="also give bootstrap intervals, from N draws of donor blocks "
+                               "(default none; 1000 is usual)")  # fmt: skip
 
     run = _add(commands, "run", _run, "run the notebooks of one set: compose, train, evaluate")
     run.add_argument("--set", dest="set_name", required=True, metavar="NAME",
@@ -170,13 +173,21 @@ def _predict(run_dir, images, out, overlays):
     print(predict(run_dir, images, out, overlays=overlays))
 
 
-def _evaluate(ground_truth, predictions, out):
-    from deepmucs_utils.evaluation.metrics import evaluate, write_metrics
+def _evaluate(ground_truth, predictions, out, replicates):
+    from deepmucs_utils.evaluation.intervals import evaluate_with_intervals
+    from deepmucs_utils.evaluation.metrics import METRICS, evaluate, write_metrics
 
-    metrics = evaluate(ground_truth, predictions)
+    if replicates is None:
+        metrics = evaluate(ground_truth, predictions)
+    else:
+        metrics = evaluate_with_intervals(ground_truth, predictions, replicates)
     for task in ("bbox", "segm"):
-        numbers = {key: value for key, value in metrics[task].items() if key != "per_class"}
-        print(task, "  ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
+        for key in (*METRICS, "AR"):
+            limits = metrics[task].get(f"{key} interval")
+            around = "" if limits is None else f"  [{limits[0]:.2f}, {limits[1]:.2f}]"
+            print(f"{task}  {key:4}  {metrics[task][key]:6.2f}{around}")
+    if replicates is not None:
+        print(metrics["intervals"]["note"])
     print(write_metrics(metrics, out))
 
 

@@ -14,11 +14,9 @@ from scipy.stats import t as student
 from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.metrics import METRICS, load_pair, match
+from deepmucs_utils.evaluation.matching import average_precision, match_classes, metric_rows
+from deepmucs_utils.evaluation.metrics import METRICS
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
-
-RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
-_CHUNK = 4_000_000  # detections times replicates that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class Bootstrap:
         Columns first, second, culture, n, estimate, low, high; second minus first, in points.
     replicates : pandas.DataFrame
         The mean over cultures in each replicate, one column a model, percent.
+    by_culture : pandas.DataFrame
+        Each culture in each replicate, columns (model, culture), percent; row 0 is the set itself.
     n_blocks : int
         How many blocks were resampled.
     note : str
@@ -43,29 +43,9 @@ class Bootstrap:
     models: pd.DataFrame
     differences: pd.DataFrame
     replicates: pd.DataFrame
+    by_culture: pd.DataFrame
     n_blocks: int
     note: str
-
-
-@dataclass(frozen=True)
-class ClassMatches:
-    """The detections of one culture in falling order of score, and which of them found a cell.
-
-    Parameters
-    ----------
-    image : ndarray of int, shape (D,)
-        Index of each detection's image.
-    hit, counted : ndarray of bool, shape (T, D)
-        At each of T overlaps: whether it found a cell; whether it counts at all (crowd regions and
-        what lies outside the area range do not).
-    cells : ndarray of int, shape (I,)
-        Cells to be found in each of the I images.
-    """
-
-    image: np.ndarray
-    hit: np.ndarray
-    counted: np.ndarray
-    cells: np.ndarray
 
 
 def bootstrap(
@@ -122,8 +102,9 @@ def bootstrap(
     if metric not in METRICS:
         raise DeepMuCSError(f"metric {metric!r} is unknown; expected one of {', '.join(METRICS)}.")
     truth = read_ground_truth(ground_truth)
+    rows, area = metric_rows(metric)
     matches = {
-        name: match_classes(truth, read_predictions(path, truth), metric, iou_type)
+        name: match_classes(truth, read_predictions(path, truth), iou_type, area)
         for name, path in predictions.items()
     }
     cultures = {category["id"]: category["name"] for category in truth["categories"]}
@@ -136,13 +117,13 @@ def bootstrap(
 
     blocks, by_image = image_blocks(truth, ground_truth)
     weights, drawn = draw_images(blocks, np.stack(list(cells.values())), replicates, seed)
-    weights = np.vstack([np.ones_like(blocks), weights])  # row 0: the set itself
+    weights = np.vstack([np.ones_like(blocks), weights])
     columns = {}
     with tqdm(total=len(matches) * len(cells), desc="bootstrap", disable=None) as progress:
         for name, by_category in matches.items():
             for category in cells:
-                ap = 100 * average_precision(by_category[category], weights)
-                columns[name, cultures[category]] = ap
+                ap, _ = average_precision(by_category[category], weights)
+                columns[name, cultures[category]] = 100 * ap[rows].mean(axis=0)
                 progress.update()
     values = pd.DataFrame(columns)
     for name in matches:
@@ -169,54 +150,10 @@ def bootstrap(
             columns=["first", "second", "culture", "n", "estimate", "low", "high"],
         ),
         replicates=pd.DataFrame({name: values[name, "all"][1:].to_numpy() for name in matches}),
+        by_culture=values.drop(columns="all", level=1),
         n_blocks=n_blocks,
-        note=_note(n_blocks, by_image, replicates, drawn, confidence),
+        note=describe(n_blocks, by_image, replicates, drawn, confidence),
     )
-
-
-def match_classes(ground_truth, predictions, metric, iou_type):
-    """Match one model's detections and put each culture's in falling order of score.
-
-    Parameters
-    ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
-    metric : str
-        A key of `METRICS`: which overlaps and which area range.
-    iou_type : {"bbox", "segm"}
-
-    Returns
-    -------
-    dict of int to ClassMatches
-        By category id; images in the order of the ground truth.
-    """
-    overlap, area = METRICS[metric]
-    evaluation = match(*load_pair(ground_truth, predictions, iou_type), iou_type, areas=[area])
-    overlaps = np.arange(10) if overlap is None else [round((overlap - 0.5) / 0.05)]
-    position = {image["id"]: index for index, image in enumerate(ground_truth["images"])}
-    images = {category["id"]: [] for category in ground_truth["categories"]}
-    for entry in evaluation.eval_imgs:
-        if entry is not None:
-            images[entry["category_id"]].append(entry)
-
-    matches = {}
-    for category, entries in images.items():
-        cells = np.zeros(len(position), int)
-        parts = [(np.empty(0), np.empty(0, int), np.empty((2, len(overlaps), 0), bool))]
-        for entry in entries:
-            index = position[entry["image_id"]]
-            cells[index] = np.sum(np.asarray(entry["gtIgnore"]) == 0)
-            scores = np.asarray(entry["dtScores"], float)
-            flags = np.array([entry["dtMatched"], entry["dtIgnore"]], bool)
-            flags = flags.reshape(2, 10, len(scores))[:, overlaps]
-            parts.append((scores, np.full(len(scores), index), flags))
-        scores, image, flags = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-        order = np.argsort(-scores, kind="stable")
-        found, ignored = flags[:, :, order]
-        matches[category] = ClassMatches(image[order], found & ~ignored, ~ignored, cells)
-    return matches
 
 
 def image_blocks(ground_truth, path="ground truth"):
@@ -283,49 +220,6 @@ def draw_images(blocks, cells, replicates, seed):
     return kept[:, blocks], int(drawn)
 
 
-def average_precision(matches, weights):
-    """AP of one culture in weighted sets of images, all sets at once.
-
-    Parameters
-    ----------
-    matches : ClassMatches
-    weights : ndarray of int, shape (R, I)
-        How often each image is in each set. Every set must hold a cell of the culture.
-
-    Returns
-    -------
-    ndarray of float, shape (R,)
-        Mean over the overlaps, between 0 and 1.
-
-    Notes
-    -----
-    COCO reads, at each of 101 recalls, the best precision at that recall or a higher one. The
-    curve rises only at detections that found a cell, so it is worked out at these alone, each
-    taken as often as there are of the 101 recalls between the one before and itself.
-    """
-    columns = max(1, _CHUNK // max(1, matches.image.size))
-    result = np.empty(len(weights))
-    for start in range(0, len(weights), columns):
-        by_image = np.ascontiguousarray(weights[start : start + columns].T, dtype=np.int32)
-        cells = matches.cells @ by_image
-        area, before = 0.0, None
-        for hit, counted in zip(matches.hit, matches.counted, strict=True):
-            if before is None or (counted != before).any():  # without crowds it is always the same
-                before, total = counted, _running_sum(by_image[matches.image[counted]])
-            hits = np.flatnonzero(hit[counted])
-            true = _running_sum(by_image[matches.image[counted][hits]])
-            precision = true / np.maximum(total[hits], 1)
-            best = np.maximum.accumulate(precision[::-1])[::-1]
-            reached = np.searchsorted(RECALLS, true / cells, side="right")
-            area = area + (np.diff(reached, axis=0, prepend=0) * best).sum(axis=0) / RECALLS.size
-        result[start : start + columns] = area / len(matches.hit)
-    return result
-
-
-def _running_sum(weights):
-    return np.cumsum(weights, axis=0, dtype=np.int32)
-
-
 def interval(values, n_blocks, confidence):
     """Limits that the replicates give, as the notes of `bootstrap` define them.
 
@@ -350,7 +244,8 @@ def interval(values, n_blocks, confidence):
     return {"estimate": estimate, "low": centre - half, "high": centre + half}
 
 
-def _note(n_blocks, by_image, replicates, drawn, confidence):
+def describe(n_blocks, by_image, replicates, drawn, confidence):
+    """What intervals rest on and are conditional on, in words for a caption."""
     if n_blocks == 1:
         return "All images share one donor block: no interval can be given."
     unit = "images (conditional on these donors)" if by_image else "donor blocks"

@@ -34,6 +34,9 @@ METRICS = {
     "APm": (None, "medium"),
     "APl": (None, "large"),
 }
+#: A number is left out where it rests on fewer cells of a culture, or of an area range: with 30
+#: cells, one cell more or less moves an AP by three points.
+MIN_CELLS, MIN_BIN = 30, 20
 
 
 def load_pair(ground_truth, predictions, iou_type):
@@ -108,9 +111,9 @@ def evaluate(ground_truth, predictions):
     dict
         ``{"bbox": …, "segm": …, "pooled": {"bbox": …, "segm": …}, "n_images", "n_cells"}``. Each
         of the four holds the keys of `METRICS` and ``"AR"`` (recall, mean over the overlaps), in
-        percent; ``"bbox"`` and ``"segm"`` also ``"per_class"``, by culture, with ``"n"``, the
-        number of cells, and ``"ns"``, ``"nm"``, ``"nl"``, those of each area range. Means are over
-        the cultures that have cells (in that range); NaN where there is none. ``"pooled"`` takes
+        percent, with ``"n"``, the number of cells, and ``"ns"``, ``"nm"``, ``"nl"``, those of each
+        area range; ``"bbox"`` and ``"segm"`` also ``"per_class"``, by culture. Means are over the
+        cultures that have cells (in that range); NaN where there is none. ``"pooled"`` takes
         all cultures for one class, and is what compares with LIVECell's published numbers. Regions
         marked ``iscrowd`` are neither found nor missed, and not counted.
 
@@ -126,13 +129,15 @@ def evaluate(ground_truth, predictions):
     for iou_type in IOU_TYPES:
         pair = load_pair(truth, records, iou_type)
         precision, recall = _curves(match(*pair, iou_type))
-        metrics[iou_type] = _summary(precision, recall)
+        everything = _count(counted)
+        metrics[iou_type] = everything | _summary(precision, recall)
         metrics[iou_type]["per_class"] = {
-            category["name"]: _count(counted, category["id"])
+            category["name"]: _count([c for c in counted if c["category_id"] == category["id"]])
             | _summary(precision[:, :, [index]], recall[:, [index]])
             for index, category in enumerate(sorted(truth["categories"], key=lambda c: c["id"]))
         }
-        metrics["pooled"][iou_type] = _summary(*_curves(match(*pair, iou_type, pooled=True)))
+        pooled = _summary(*_curves(match(*pair, iou_type, pooled=True)))
+        metrics["pooled"][iou_type] = everything | pooled
     return metrics
 
 
@@ -160,8 +165,8 @@ def _percent(values):
     return 100 * float(known.mean()) if known.size else math.nan
 
 
-def _count(cells, category):
-    areas = np.array([cell["area"] for cell in cells if cell["category_id"] == category])
+def _count(cells):
+    areas = np.array([cell["area"] for cell in cells])
     count = {"n": areas.size}
     for name in ("small", "medium", "large"):
         low, high = AREA_RANGES[name]
@@ -169,13 +174,59 @@ def _count(cells, category):
     return count
 
 
+def blank_few(values, min_cells=0, min_bin=MIN_BIN):
+    """Replace by NaN what rests on too few cells.
+
+    Parameters
+    ----------
+    values : dict
+        Numbers by name, those of cells (``n``, ``ns``, ``nm``, ``nl``) among them; an interval is
+        a list of two.
+    min_cells, min_bin : int
+        Least number of cells, and of cells in an area range.
+
+    Returns
+    -------
+    dict
+    """
+
+    def too_few(key):
+        area = METRICS.get(key.removesuffix(" interval"), (None, "all"))[1]
+        short = area != "all" and values["n" + area[0]] < min_bin
+        return values["n"] < min_cells or short
+
+    names = {name + end for name in (*METRICS, "AR") for end in ("", " interval")}
+    blank = {
+        key: [math.nan, math.nan] if isinstance(value, list) else math.nan
+        for key, value in values.items()
+        if key in names and too_few(key)
+    }
+    return values | blank
+
+
+def _blank_all(metrics):
+    """`blank_few` for a whole set: the means by area range, the cultures also by their cells."""
+    blanked = dict(metrics)
+    for iou_type in IOU_TYPES:
+        blanked[iou_type] = blank_few(metrics[iou_type])
+        blanked[iou_type]["per_class"] = {
+            name: blank_few(values, MIN_CELLS)
+            for name, values in metrics[iou_type]["per_class"].items()
+        }
+    pooled = {iou_type: blank_few(metrics["pooled"][iou_type]) for iou_type in IOU_TYPES}
+    return blanked | {"pooled": pooled}
+
+
 def write_metrics(metrics, out_dir):
     """Write ``metrics.json`` with full precision, NaN as null.
+
+    A culture's number that rests on fewer than `MIN_CELLS` cells, and any that rests on fewer than
+    `MIN_BIN` cells of its area range, is null as well.
 
     Parameters
     ----------
     metrics : dict
-        From `evaluate`.
+        From `evaluate` or `intervals.evaluate_with_intervals`.
     out_dir : str or Path
         Folder, made if missing.
 
@@ -187,7 +238,8 @@ def write_metrics(metrics, out_dir):
     path = Path(out_dir) / "metrics.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name("metrics.json.part")
-    part.write_text(json.dumps(_replace(metrics, _is_nan, None), indent=2) + "\n", encoding="utf-8")
+    content = _replace(_blank_all(metrics), _is_nan, None)
+    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(part, path)
     return path
 
@@ -225,6 +277,8 @@ def _is_nan(value):
 def _replace(tree, condition, replacement):
     if isinstance(tree, dict):
         return {key: _replace(value, condition, replacement) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_replace(value, condition, replacement) for value in tree]
     return replacement if condition(tree) else tree
 
 
@@ -251,7 +305,7 @@ def table_one(results):
     ).rename_axis("Train dataset")
 
 
-def per_class_table(metrics, iou_type="segm", min_cells=30, min_bin=20):
+def per_class_table(metrics, iou_type="segm", min_cells=MIN_CELLS, min_bin=MIN_BIN):
     """AP by culture with the number of cells that each number stands on.
 
     Parameters
@@ -260,8 +314,7 @@ def per_class_table(metrics, iou_type="segm", min_cells=30, min_bin=20):
         From `evaluate`.
     iou_type : {"bbox", "segm"}
     min_cells, min_bin : int
-        Numbers that rest on fewer cells of a culture, or of its area range, are left blank (NaN):
-        with 30 cells, one cell more or less moves an AP by three points.
+        See `blank_few`.
 
     Returns
     -------
@@ -269,13 +322,9 @@ def per_class_table(metrics, iou_type="segm", min_cells=30, min_bin=20):
         One row a culture (its name in print); columns n, AP, AP50, AP75, AR, then ns, APs, nm,
         APm, nl, APl.
     """
-    rows = {}
-    for name, values in metrics[iou_type]["per_class"].items():
-        row = dict(values)
-        for key in ("AP", "AP50", "AP75", "AR", "APs", "APm", "APl"):
-            bin_size = row["n" + key[2:]] if key in ("APs", "APm", "APl") else min_bin
-            if row["n"] < min_cells or bin_size < min_bin:
-                row[key] = math.nan
-        rows[LABELS.get(name, name)] = row
+    rows = {
+        LABELS.get(name, name): blank_few(values, min_cells, min_bin)
+        for name, values in metrics[iou_type]["per_class"].items()
+    }
     columns = ["n", "AP", "AP50", "AP75", "AR", "ns", "APs", "nm", "APm", "nl", "APl"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("culture")

@@ -7,13 +7,12 @@ import pytest
 from coco_scenes import blobs, cell, dataset, detection, square, write
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.bootstrap import (
+from deepmucs_utils.evaluation.bootstrap import bootstrap, draw_images, interval
+from deepmucs_utils.evaluation.matching import (
     ClassMatches,
     average_precision,
-    bootstrap,
-    draw_images,
-    interval,
     match_classes,
+    metric_rows,
 )
 from deepmucs_utils.evaluation.metrics import METRICS, evaluate
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
@@ -68,10 +67,13 @@ def test_a_replicate_is_the_ap_of_a_set_that_holds_each_image_as_often_as_drawn(
         if record["image_id"] == image
     ]
     expected = evaluate(*write(tmp_path, again, found_again))["segm"]["per_class"]
-    matches = match_classes(truth, found, metric, "segm")
-    for category, values in zip(sorted(matches), expected.values(), strict=True):
-        ap = 100 * average_precision(matches[category], drawn[None])
-        assert ap == pytest.approx(values[metric], abs=1e-9)
+    rows, area = metric_rows(metric)
+    matches = match_classes(truth, found, area=area)
+    for category, values in zip(matches, expected.values(), strict=True):
+        ap, recall = average_precision(matches[category], drawn[None])
+        assert 100 * ap[rows].mean() == pytest.approx(values[metric], abs=1e-9)
+        if area == "all":
+            assert 100 * recall.mean() == pytest.approx(values["AR"], abs=1e-9)
 
 
 def test_three_cells_one_false_detection_first():
@@ -82,9 +84,10 @@ def test_three_cells_one_false_detection_first():
         counted=np.ones((1, 4), bool),
         cells=np.array([1, 1, 1]),
     )
-    assert average_precision(matches, np.array([[1, 1, 1]])) == pytest.approx(3 / 4)
-    assert average_precision(matches, np.array([[0, 2, 1]])) == pytest.approx(1)
-    assert average_precision(matches, np.array([[3, 0, 0]])) == pytest.approx(1 / 2)
+    ap, recall = average_precision(matches, np.array([[1, 1, 1], [0, 2, 1], [3, 0, 0]]))
+    assert ap[0] == pytest.approx([3 / 4, 1, 1 / 2])
+    assert recall[0] == pytest.approx([1, 1, 1])
+    assert average_precision(matches)[0] == pytest.approx(3 / 4)
 
 
 def test_identical_models_differ_by_exactly_zero(scene):
@@ -117,7 +120,7 @@ def test_intervals_cover_the_known_ap():
         cells = np.bincount(image[hit], minlength=n_images)
         matches = ClassMatches(image, hit[None], np.ones((1, 2 * n_cells), bool), cells)
         weights, _ = draw_images(np.arange(n_images), cells[None], 200, seed)
-        values = average_precision(matches, np.vstack([np.ones(n_images, int), weights]))
+        values = average_precision(matches, np.vstack([np.ones(n_images, int), weights]))[0][0]
         limits = interval(values, n_images, 0.95)
         covered.append(limits["low"] <= 0.5 <= limits["high"])
     assert 0.9 <= np.mean(covered) <= 1
