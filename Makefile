@@ -17,7 +17,7 @@ PYTHON := $(ENV)/bin/python
 export PYTHONNOUSERSITE := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help setup book html test run lab bench lint clean
+.PHONY: help setup book html test notebooks run lab bench lint clean
 
 help:  ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -38,6 +38,11 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 \
 test: lint  ## check style, run all tests, and run the notebooks and compare their stored outputs
 	$(PYTEST) tests --ignore tests/notebooks
 	$(PYTEST) tests/notebooks notebooks $(NBVAL)
+
+notebooks: setup  ## execute all notebooks from clean kernels and store their outputs
+	$(PYTHON) -m jupyter execute --inplace notebooks/*.ipynb
+	$(PYTHON) -m nbstripout --keep-output --keep-count \
+	    --extra-keys "metadata.language_info.version cell.metadata.execution" notebooks/*.ipynb
 
 run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [MODEL=…] [ITERATIONS=…] [FRACTION=…]
 	@$(PYTHON) -m deepmucs_utils.cli run --set "$(or $(SET),$(error SET is missing: make run SET=Demo40))" \

@@ -1,0 +1,168 @@
+"""Executing the notebooks with papermill: one executed copy a notebook and run.
+
+papermill has no resume and calls an interrupted notebook completed. Here a copy gets its name only
+when its last cell has run, so what has a name is done and is not repeated.
+"""
+
+import logging
+import os
+import threading
+import warnings
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from deepmucs_utils import params, runs
+from deepmucs_utils.errors import DeepMuCSError
+
+RUN_NOTEBOOKS = ("25_build_a_subset", "32_train", "40_evaluate")  # executed once for each set
+
+
+def run_set(
+    set_name,
+    root=None,
+    model="small",
+    iterations=None,
+    fraction=1.0,
+    n_images=None,
+    cultures=None,
+    seed=0,
+    out="runs",
+):
+    """Compose, train and evaluate one set by its notebooks; a finished stage is not repeated.
+
+    Parameters
+    ----------
+    set_name : str
+        A training set.
+    root : path-like, optional
+        LIVECell root; default the phantom.
+    model, iterations, fraction, n_images, cultures, seed
+        See `params.Parameters`.
+    out : path-like
+        Folder of the runs.
+
+    Returns
+    -------
+    Path
+        The run's ``results.json``.
+
+    Raises
+    ------
+    DeepMuCSError
+        If a parameter is wrong or a notebook fails.
+    """
+    p = params.check(
+        data_root=root,
+        set_name=set_name,
+        n_images=n_images,
+        fraction=fraction,
+        cultures=cultures,
+        seed=seed,
+        model=model,
+        iterations=iterations,
+        out_dir=out,
+    )
+    runs.for_split(p, "test")  # refuses a set that is not one to train on
+    runs.claim(p)
+    folder = runs.run_folder(p)
+    for name in RUN_NOTEBOOKS:
+        with _progress(p, f"{runs.label(p)}: {name}"):
+            execute(name, folder / "notebooks" / f"{name}.ipynb", p)
+    return folder / "results.json"
+
+
+def execute(name, target, p=None):
+    """Execute a notebook from a clean kernel, unless its executed copy is there.
+
+    Parameters
+    ----------
+    name : str
+        File name in ``notebooks``, without ending.
+    target : Path
+        The executed copy.
+    p : Parameters, optional
+        Injected; default are the notebook's own.
+
+    Returns
+    -------
+    Path
+        ``target``.
+
+    Raises
+    ------
+    DeepMuCSError
+        If a cell fails. The copy up to that cell is kept beside the target, as ``*.failed.ipynb``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    if target.is_file():
+        return target
+    source = params.repository() / "notebooks" / f"{name}.ipynb"
+    if not source.is_file():
+        raise DeepMuCSError(f"{source}: no such notebook; run this from a clone of the repository.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.stem}.partial.ipynb")
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    try:
+        papermill.execute_notebook(
+            source,
+            partial,
+            parameters={} if p is None else _injected(source, p),
+            cwd=source.parent,
+            kernel_name="python3",
+            progress_bar=False,
+        )
+    except papermill.exceptions.PapermillExecutionError as error:
+        os.replace(partial, failed)
+        if error.ename == "DeepMuCSError":
+            raise DeepMuCSError(error.evalue) from None
+        raise DeepMuCSError(
+            f"{source}: cell {error.exec_count} failed ({error.ename}: {error.evalue}); "
+            f"see {failed}."
+        ) from None
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    failed.unlink(missing_ok=True)
+    os.replace(partial, target)
+    return target
+
+
+def _injected(source, p):
+    """Those of the parameters that the notebook has."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(source))
+    return {name: value for name, value in p.plain().items() if name in known}
+
+
+@contextmanager
+def _progress(p, title):
+    """Show on the terminal how far the training is that a notebook runs, from its history file."""
+    done = threading.Event()
+
+    def watch():
+        bar = None
+        while not done.wait(1.0):
+            history = runs.read_history(p)
+            if history is None or not len(history):
+                continue
+            total = int(history["iterations"].iloc[-1])
+            bar = bar or tqdm(total=total, desc=title, unit="it", disable=None)
+            bar.n = int(history["iteration"].iloc[-1])
+            bar.set_postfix(loss=f"{history['total_loss'].iloc[-1]:.2f}")
+        if bar is not None:
+            bar.close()
+
+    print(title, flush=True)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
