@@ -192,7 +192,7 @@ def _evaluate(ground_truth, predictions, out, replicates):
 
 
 def _run(**options):
-    from deepmucs_utils.runs import run_set
+    from deepmucs_utils.notebooks import run_set
 
     print(run_set(**options))
 
@@ -201,3 +201,7 @@ def _book(stored):
     from deepmucs_utils.book import build_book, render_stored
 
     print(render_stored() if stored else build_book())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,7 +31,8 @@ def read_ground_truth(path):
     -------
     dict
         The file's content. Annotations are numbered anew from 1 in the file's order: pycocotools,
-        and what follows it, takes a match with annotation 0 for no match.
+        and what follows it, takes a match with annotation 0 for no match. The file's own number is
+        kept as ``source_id``.
 
     Raises
     ------
@@ -68,7 +69,8 @@ def read_ground_truth(path):
         _check_number(record["area"], "area", where)
         if isinstance(record["segmentation"], dict):
             _check_rle(record["segmentation"], sizes[record["image_id"]], where)
-        annotations.append({**record, "id": position + 1})
+        numbers = {"id": position + 1, "source_id": record.get("id", position + 1)}
+        annotations.append(record | numbers)
     return {**content, "annotations": annotations}
 
 

@@ -82,3 +82,23 @@ def write(folder, ground_truth, detections, name="predictions"):
     for path, content in zip(paths, (ground_truth, detections), strict=True):
         path.write_text(json.dumps(content))
     return paths
+
+
+def loaded(cells, detections, n_images=1, blocks=None):
+    """Ground truth and predictions as `records` gives them, without the files."""
+    truth = dataset(cells, n_images, blocks=blocks)
+    truth["annotations"] = [
+        record | {"id": place + 1, "source_id": record["id"]}
+        for place, record in enumerate(truth["annotations"])
+    ]
+    return truth, detections
+
+
+#: Three cells of A172 in one image, all outlined exactly; the third is called BV2.
+THREE = [square(10, 10), square(40, 40), square(70, 10)]
+THREE_CELLS = [cell("A172", place) for place in THREE]
+ONE_WRONG_CLASS = [
+    detection("A172", THREE[0], 0.9),
+    detection("A172", THREE[1], 0.8),
+    detection("BV2", THREE[2], 0.7),
+]
