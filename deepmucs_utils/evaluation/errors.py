@@ -65,11 +65,11 @@ def label_errors(ground_truth, predictions, iou_type="segm"):
     cells = pd.DataFrame(
         {
             "annotation_id": [a["source_id"] for a in annotations],
-            "image": [position[a["image_id"]] for a in annotations],
+            "image": np.array([position[a["image_id"]] for a in annotations], int),
             "culture": [names[a["category_id"]] for a in annotations],
-            "area": [float(a["area"]) for a in annotations],
+            "area": np.array([a["area"] for a in annotations], float),
             "found": False,
-            "crowd": [bool(a.get("iscrowd")) for a in annotations],
+            "crowd": np.array([bool(a.get("iscrowd")) for a in annotations], bool),
             "error": "",
         }
     )
