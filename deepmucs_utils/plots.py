@@ -12,7 +12,7 @@ from deepmucs_utils.data.cultures import COLOURS, CULTURE_NAMES, LABELS
 
 WIDTH = 9.0  # inches, of every figure
 GREY = (78, 178)  # grey levels shown as black and white; LIVECell's images are flat around 128
-TRAINING_SET_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # red, blue, green, as in the paper's Fig. 3
+TRAINING_SET_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # red, blue, green: the paper's Fig. 3
 
 
 def use_style():
@@ -78,7 +78,7 @@ def row(images, titles, limits=GREY, columns=None):
     return axes.flat[: len(images)]
 
 
-def outline(ax, mask, culture=None, dashed=False, colour=None):
+def outline(ax, mask, culture=None, dashed=False, colour=None, linewidth=1.2):
     """Draw the outline of a mask in its culture's colour.
 
     Parameters
@@ -90,6 +90,8 @@ def outline(ax, mask, culture=None, dashed=False, colour=None):
         True for predictions.
     colour : str, optional
         Instead of the culture's.
+    linewidth : float
+        In points.
     """
     contours, _ = cv2.findContours(
         np.pad(mask.astype(np.uint8), 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
@@ -100,7 +102,7 @@ def outline(ax, mask, culture=None, dashed=False, colour=None):
         ax.plot(
             *points.T,
             color=colour or COLOURS[culture],
-            linewidth=1.2,
+            linewidth=linewidth,
             linestyle=(0, (3, 1.5)) if dashed else "solid",
         )
 
@@ -160,7 +162,7 @@ def cutout_sheet(sheets, side=64):
         for ax, cutout in zip(line, cutouts, strict=False):
             tile, mask = centre(cutout, side)
             ax.imshow(tile, vmin=GREY[0], vmax=GREY[1])
-            outline(ax, mask, culture)
+            outline(ax, mask, culture, linewidth=0.7)
         line[0].set_title(LABELS.get(culture, culture), loc="left", pad=2)
 
 
