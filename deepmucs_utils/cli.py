@@ -58,11 +58,23 @@ def _parser():
     compose.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
     compose.add_argument("--set", dest="set_name", required=True, metavar="NAME",
                          help="DeepMuCS800, DeepMuCS1600, DeepMuCS4000, DeepMuCS_val, "
-                              "DeepMuCS_test, or a demo set: Demo40, Demo80, Demo200, Demo_val, "
-                              "Demo_test")  # fmt: skip
+                              "DeepMuCS_test, a demo set (Demo40, Demo80, Demo200, Demo_val, "
+                              "Demo_test) or a dense set (Dense_train, Dense_val, Dense_test)")  # fmt: skip
     _scale(compose)
     _seed_and_jobs(compose)
     compose.add_argument("--only", type=int, metavar="I", help="compose image I alone")
+    compose.add_argument("--nested", action="store_true",
+                         help="begin with the images of the next smaller training set")  # fmt: skip
+    compose.add_argument("--placement", default="clustered", metavar="KIND",
+                         help="clustered, uniform or interacting (default %(default)s)")  # fmt: skip
+    compose.add_argument("--blend", default="matte", metavar="MODE",
+                         help="matte, hard, poisson or mixed (default %(default)s)")  # fmt: skip
+    compose.add_argument("--rotation", default="symmetries", metavar="KIND",
+                         help="symmetries or free (default %(default)s)")  # fmt: skip
+    compose.add_argument("--interaction", dest="interactions", type=_interaction, default=[],
+                         action="append", metavar="A:B:S",
+                         help="let cultures A and B attract (S > 0) or repel each other; with "
+                              "--placement interacting; may be repeated")  # fmt: skip
     _cache(compose)
 
     train = _add(commands, "train", _train, "train a model on a set")
@@ -155,10 +167,17 @@ def _phantom(out, **options):
     print(write_phantom(out, **options))
 
 
-def _compose(root, out, **options):
+def _interaction(text):
+    one, other, strength = text.split(":")
+    return one, other, float(strength)
+
+
+def _compose(root, out, placement, blend, rotation, interactions, **options):
+    from deepmucs_utils.generation.compose import Style
     from deepmucs_utils.generation.subsets import compose_set
 
-    print(compose_set(root, out, **options))
+    style = Style(placement, blend, rotation, tuple(interactions))
+    print(compose_set(root, out, style=style, **options))
 
 
 def _train(**options):

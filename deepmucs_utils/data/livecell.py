@@ -8,20 +8,20 @@ Source: Edlund et al., Nature Methods 2021 (the paper's reference [3]).
 """
 
 import hashlib
-import json
 import os
 from functools import cached_property
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from deepmucs_utils.data.cultures import CULTURE_NAMES, parse_name
+from deepmucs_utils.data.index import write_index
 from deepmucs_utils.errors import DeepMuCSError
 
 SPLITS = ("train", "val", "test")
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 CACHE = Path(".cache")
 
 
@@ -52,10 +52,17 @@ class LiveCell:
         """Path of the COCO file of ``split`` (one of ``SPLITS``)."""
         if split not in SPLITS:
             raise DeepMuCSError(f"split {split!r}: expected one of {', '.join(SPLITS)}.")
-        path = self.root / "annotations" / "LIVECell" / f"livecell_coco_{split}.json"
+        path = self._annotation_path(split)
         if not path.is_file():
             raise DeepMuCSError(f"{path}: no such file; expected the {split} annotations there.")
         return path
+
+    def has_split(self, split):
+        """Whether the root has the annotations of ``split``."""
+        return self._annotation_path(split).is_file()
+
+    def _annotation_path(self, split):
+        return self.root / "annotations" / "LIVECell" / f"livecell_coco_{split}.json"
 
     @cached_property
     def _paths(self):
@@ -108,67 +115,54 @@ def read_index(root, split, cache=CACHE):
     -------
     DataFrame
         Columns ``annotation_id, image_id, file_name, height, width, culture, well, hours,
-        x, y, w, h`` (bounding box, px), ``area`` (px²) and ``polygon`` (list of float arrays
-        ``[x0, y0, x1, y1, …]``, px).
+        x, y, w, h`` (bounding box, px), ``area`` (px²) and ``polygon`` (list of lists of float
+        ``[x0, y0, x1, y1, …]``, px; kept by Arrow and turned into lists when read).
     """
+    cells, _ = _index_files(root, split, cache)
+    table = pq.read_table(cells)
+    polygons = table["polygon"]
+    table = table.drop_columns("polygon")
+    frame = table.cast(pa.schema([_decoded(field) for field in table.schema])).to_pandas()
+    return frame.assign(polygon=pd.arrays.ArrowExtensionArray(polygons))
+
+
+def read_images(root, split, cache=CACHE):
+    """Read the images of one split as a table, one row an image.
+
+    Parameters
+    ----------
+    root, split, cache
+        See `read_index`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``image_id, file_name, height, width, culture, well, hours`` and ``cells`` (number
+        of annotations).
+    """
+    return pd.read_parquet(_index_files(root, split, cache)[1])
+
+
+def _decoded(field):
+    """A dictionary-encoded field as what it encodes."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return pa.field(field.name, kind)
+
+
+def _index_files(root, split, cache):
     livecell = root if isinstance(root, LiveCell) else LiveCell(root)
     source = livecell.annotation_file(split)
-    target = Path(cache) / "index" / f"{split}-v{INDEX_VERSION}-{digest(source)[:16]}.parquet"
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        _index(source).to_parquet(partial, index=False)
-        os.replace(partial, target)
-    return pd.read_parquet(target)
-
-
-def _index(source):
-    """Build the index of the COCO file ``source``; see `read_index` for the columns."""
-    try:
-        coco = json.loads(source.read_bytes())
-        images = pd.DataFrame(coco["images"])
-        annotations = coco["annotations"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DeepMuCSError(
-            f"{source}: not a COCO file ({error!r}); expected the keys images and annotations; "
-            "download it again."
-        ) from None
-    if isinstance(annotations, dict):  # LIVECell's size-split files key annotations by id
-        annotations = list(annotations.values())
-
-    names = [parse_name(name) for name in images["file_name"]]
-    images = images.assign(
-        culture=[name.culture for name in names],
-        well=[name.well for name in names],
-        hours=[name.hours for name in names],
-    ).rename(columns={"id": "image_id"})
-    unknown = sorted(set(images["culture"]) - set(CULTURE_NAMES))
-    if unknown:
-        raise DeepMuCSError(
-            f"{source}: images of unknown cultures {', '.join(unknown)}; "
-            f"expected {', '.join(CULTURE_NAMES)}."
-        )
-    columns = ["image_id", "file_name", "height", "width", "culture", "well", "hours"]
-    if not annotations:
-        raise DeepMuCSError(f"{source}: no annotations; expected at least one cell.")
-    cells = pd.DataFrame(
-        {
-            "annotation_id": [cell["id"] for cell in annotations],
-            "image_id": [cell["image_id"] for cell in annotations],
-            "area": [float(cell["area"]) for cell in annotations],
-            "polygon": [
-                [np.asarray(part, dtype=float) for part in cell["segmentation"]]
-                for cell in annotations
-            ],
-        }
-    )
-    box = np.array([cell["bbox"] for cell in annotations], dtype=float)
-    cells[["x", "y", "w", "h"]] = box
-    orphans = ~cells["image_id"].isin(images["image_id"])
-    if orphans.any():
-        first = cells[orphans].iloc[0]
-        raise DeepMuCSError(
-            f"{source}: annotation {first['annotation_id']} names image {first['image_id']}, "
-            "which is not among the file's images; download it again."
-        )
-    return cells.merge(images[columns].drop_duplicates("image_id"), on="image_id")
+    folder = Path(cache) / "index"
+    stem = f"{split}-v{INDEX_VERSION}-{digest(source)[:16]}"
+    cells, images = folder / f"{stem}.parquet", folder / f"{stem}.images.parquet"
+    if not (cells.is_file() and images.is_file()):
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = [path.with_suffix(f".{os.getpid()}.partial") for path in (cells, images)]
+        try:
+            write_index(source, *partial)
+            os.replace(partial[1], images)
+            os.replace(partial[0], cells)
+        finally:
+            for path in partial:
+                path.unlink(missing_ok=True)
+    return cells, images

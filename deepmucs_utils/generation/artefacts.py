@@ -54,6 +54,7 @@ def find_artefacts(image, mask):
         neighbours = structure[window] & ~inside
         ring = ~structure[window]
         level = float(image[window][ring].mean()) if ring.any() else float(np.median(image))
-        cutout = Cutout(image[window].copy(), speck, make_matte(speck, neighbours), level)
+        matte = make_matte(speck, neighbours)
+        cutout = Cutout(image[window].copy(), speck.astype(np.uint8), matte, level)
         found.append((top, left, cutout))
     return found, int((away > DISTANCE).sum())

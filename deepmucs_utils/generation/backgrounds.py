@@ -36,12 +36,15 @@ class Clearing:
         Image minus background level.
     noise : float
         Standard deviation of the clean pixels, grey levels.
+    reason : str
+        Why there is no background, or ``""``.
     """
 
     background: np.ndarray | None
     clean: np.ndarray
     residual: np.ndarray
     noise: float
+    reason: str = ""
 
 
 def local_deviation(residual, window=WINDOW):
@@ -148,10 +151,10 @@ def clear(image, mask, rng):
     residual = image - level
     noise = float(residual[clean].std()) if clean.any() else np.nan
     if clean.mean() < LEAST_CLEAN:
-        return Clearing(None, clean, residual, noise)
+        return Clearing(None, clean, residual, noise, f"only {clean.mean():.1%} of it clean")
     texture = synthesise_texture(residual, clean, rng)
     if texture is None:
-        return Clearing(None, clean, residual, noise)
+        return Clearing(None, clean, residual, noise, "no clean patches to take texture from")
     weight = np.clip(ndimage.distance_transform_edt(clean) / SEAM, 0, 1)
     filled = level + mix(residual, texture, weight)
     return Clearing(np.rint(filled).clip(0, 255).astype(np.uint8), clean, residual, noise)

@@ -15,8 +15,10 @@ PLATEAU = 3.0  # px outside the mask with full weight
 REACH = 5.0  # px outside the mask where the matte ends
 MARGIN = 6  # px around the mask's box that a cutout keeps
 LEAST_AREA = 30  # px²; smaller masks are fragments of annotation
-LEAST_FREE = 0.75  # share of its boundary that a single donor has free
+LEAST_FREE = 0.75  # share of its boundary that a donor has free
 CLEARANCE = 3.0  # px to the next mask from which a boundary pixel counts as free
+MOST_COVERED = 0.1  # share of a donor that other masks may claim as well
+DOUBLE = 0.5  # intersection over union from which two contours are of the same cell
 
 
 def rasterise(polygon, box):
@@ -37,8 +39,8 @@ def rasterise(polygon, box):
     height, width = y1 - y0, x1 - x0
     parts = [(np.reshape(part, (-1, 2)) - (x0, y0)).ravel().tolist() for part in polygon]
     parts = [part for part in parts if len(part) >= 6]
-    if not parts:
-        return np.zeros((height, width), bool)
+    if not parts or height < 1 or width < 1:
+        return np.zeros((max(height, 0), max(width, 0)), bool)
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width))) > 0
 
 
@@ -54,29 +56,42 @@ class Scene:
         Number of masks that cover the pixel.
     masks : list of (tuple, ndarray of bool)
         For each row its box ``(y0, x0, y1, x1)`` and its mask inside the box.
+    double : ndarray of bool, shape (rows,)
+        Second contours of a cell that an earlier row has already; they are not painted.
     """
 
     owner: np.ndarray
     count: np.ndarray
     masks: list
+    double: np.ndarray
+
+    @property
+    def mask(self):
+        """All annotated pixels; bool, shape (height, width)."""
+        return self.owner >= 0
 
 
 def paint(polygons, height, width):
     """Paint polygons of one image into a `Scene`; later ones lie above earlier ones."""
     owner = np.full((height, width), -1, np.int32)
     count = np.zeros((height, width), np.uint8)
-    masks = []
+    masks, double = [], np.zeros(len(polygons), bool)
     for row, polygon in enumerate(polygons):
         points = np.concatenate([np.reshape(part, (-1, 2)) for part in polygon])
         x0, y0 = np.floor(points.min(0)).astype(int).clip(0)
         x1, y1 = np.ceil(points.max(0)).astype(int) + 1
         box = (min(y0, height), min(x0, width), min(y1, height), min(x1, width))
         mask = rasterise(polygon, box)
-        window = np.s_[box[0] : box[2], box[1] : box[3]]
-        owner[window][mask] = row
-        count[window] += mask
         masks.append((box, mask))
-    return Scene(owner, count, masks)
+        window = np.s_[box[0] : box[2], box[1] : box[3]]
+        below = owner[window][mask]
+        for other, shared in zip(*np.unique(below[below >= 0], return_counts=True), strict=True):
+            union = mask.sum() + masks[other][1].sum() - shared
+            double[row] |= shared > DOUBLE * union
+        if not double[row]:
+            owner[window][mask] = row
+            count[window] += mask
+    return Scene(owner, count, masks, double)
 
 
 def make_matte(mask, neighbours):
@@ -93,49 +108,140 @@ def make_matte(mask, neighbours):
     -------
     ndarray of float32, shape (h, w)
     """
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    away = distance_to(mask)
     matte = np.clip((REACH - away) / (REACH - PLATEAU), 0, 1)
     if neighbours.any():
-        matte[_distance(neighbours) <= away] = 0
+        matte[distance_to(neighbours) <= away] = 0
         matte[neighbours & ~mask] = 0
     return matte
 
 
+def distance_to(region):
+    """Distance of every pixel to a region, px; float32."""
+    return cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
+
+
+def boundary(mask):
+    """Pixels of a mask that have one of their eight neighbours outside it."""
+    return mask & ~(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0)
+
+
 def free_boundary(mask, neighbours):
     """Share of a mask's boundary pixels with more than `CLEARANCE` px to the next mask."""
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0
-    boundary = mask & ~inner
     if not neighbours.any():
         return 1.0
-    return float((_distance(neighbours)[boundary] > CLEARANCE).mean())
-
-
-def _distance(region):
-    return cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
+    return float((distance_to(neighbours)[boundary(mask)] > CLEARANCE).mean())
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """One cell with its surroundings.
+    """A cell, or a group of touching cells, with its surroundings.
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (h, w)
-        The donor image around the cell.
-    mask : ndarray of bool, shape (h, w)
+        The donor image around the cells.
+    labels : ndarray of uint8 or bool, shape (h, w)
+        0 outside, 1 in the first cell, 2 in the second, …
     matte : ndarray of float32, shape (h, w)
+        Weight of each pixel, in [0, 1].
     level : float
-        Grey level of the free ring around the cell, to which the background corresponds.
+        Grey level of the free ring around, to which the background corresponds.
     """
 
     pixels: np.ndarray
-    mask: np.ndarray
+    labels: np.ndarray
     matte: np.ndarray
     level: float
 
+    @property
+    def mask(self):
+        """Pixels of all its cells; bool, shape (h, w)."""
+        return self.labels > 0
 
-def extract(image, scene, row):
-    """Cut one cell out of its image, or say why it is no donor.
+
+def fault(scene, row, area_range=None):
+    """Why a cell can't be a donor, neither alone nor in a group.
+
+    Parameters
+    ----------
+    scene : Scene
+    row : int
+    area_range : tuple of float, optional
+        Smallest and largest plausible area of the culture, px².
+
+    Returns
+    -------
+    str
+        ``""`` when nothing is wrong with it.
+    """
+    height, width = scene.owner.shape
+    (y0, x0, y1, x1), mask = scene.masks[row]
+    area = np.count_nonzero(mask)
+    if area < LEAST_AREA:
+        return "too small"
+    if scene.double[row]:
+        return "double contour"
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if (
+        y0 + rows[0] == 0
+        or x0 + columns[0] == 0
+        or y0 + rows[-1] == height - 1
+        or x0 + columns[-1] == width - 1
+    ):
+        return "cut by the border"
+    if area_range is not None and not area_range[0] <= area <= area_range[1]:
+        return "area outside the culture's range"
+    if (scene.count[y0:y1, x0:x1][mask] > 1).mean() > MOST_COVERED:
+        return "overlapped"
+    return ""
+
+
+def cut(image, scene, rows):
+    """Cut cells out of their image as one piece.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+    scene : Scene
+    rows : sequence of int
+        Cells of the scene, at most 255.
+
+    Returns
+    -------
+    cutout : Cutout
+    corner : tuple of int
+        Row and column of its upper left corner in the image.
+    free : float
+        Share of the piece's boundary that is free of other cells.
+    """
+    height, width = image.shape
+    boxes = np.array([scene.masks[row][0] for row in rows])
+    top, left = np.maximum(boxes[:, :2].min(0) - MARGIN, 0)
+    bottom, right = np.minimum(boxes[:, 2:].max(0) + MARGIN, (height, width))
+    window = np.s_[top:bottom, left:right]
+    owner = scene.owner[window]
+    labels = np.zeros(owner.shape, np.uint8)
+    for number, row in enumerate(rows, 1):
+        if len(rows) == 1:  # alone, a cell keeps pixels that a neighbour claims as well
+            (y0, x0, y1, x1), mask = scene.masks[row]
+            labels[y0 - top : y1 - top, x0 - left : x1 - left] = mask
+        else:
+            labels[owner == row] = number
+    mask = labels > 0
+    neighbours = (owner >= 0) & ~np.isin(owner, rows) & ~mask
+    matte = make_matte(mask, neighbours)
+    ring = (matte == 0) & ~neighbours
+    if neighbours.any():
+        ring &= distance_to(neighbours) > CLEARANCE
+    pixels = image[window]
+    level = float(pixels[ring].mean()) if ring.sum() >= 20 else float(np.median(image))
+    cutout = Cutout(pixels.copy(), labels, matte, level)
+    return cutout, (int(top), int(left)), free_boundary(mask, neighbours)
+
+
+def extract(image, scene, row, area_range=None):
+    """Cut one cell out of its image, or say why it is no single donor.
 
     Parameters
     ----------
@@ -143,6 +249,8 @@ def extract(image, scene, row):
     scene : Scene
     row : int
         Which cell of the scene.
+    area_range : tuple of float, optional
+        Smallest and largest plausible area of the culture, px².
 
     Returns
     -------
@@ -153,40 +261,13 @@ def extract(image, scene, row):
     free : float
         Share of the boundary that is free.
     """
-    height, width = image.shape
-    (y0, x0, y1, x1), mask = scene.masks[row]
-    area = int(mask.sum())
-    if area < LEAST_AREA:
-        return None, "too small", np.nan
-    inside = np.nonzero(mask)
-    touches = (
-        inside[0].min() + y0 == 0,
-        inside[1].min() + x0 == 0,
-        inside[0].max() + y0 == height - 1,
-        inside[1].max() + x0 == width - 1,
-    )
-    if any(touches):
-        return None, "cut by the border", np.nan
-    if (scene.count[y0:y1, x0:x1][mask] > 1).mean() > 0.1:
-        return None, "overlapped", np.nan
-
-    top, left = max(y0 - MARGIN, 0), max(x0 - MARGIN, 0)
-    bottom, right = min(y1 + MARGIN, height), min(x1 + MARGIN, width)
-    padded = np.zeros((bottom - top, right - left), bool)
-    padded[y0 - top : y1 - top, x0 - left : x1 - left] = mask
-    owner = scene.owner[top:bottom, left:right]
-    neighbours = (owner >= 0) & (owner != row) & ~padded
-    free = free_boundary(padded, neighbours)
+    reason = fault(scene, row, area_range)
+    if reason:
+        return None, reason, np.nan
+    cutout, _, free = cut(image, scene, [row])
     if free < LEAST_FREE:
         return None, "too few free edges", free
-
-    pixels = image[top:bottom, left:right]
-    matte = make_matte(padded, neighbours)
-    ring = (matte == 0) & ~neighbours
-    if neighbours.any():
-        ring &= _distance(neighbours) > CLEARANCE
-    level = float(pixels[ring].mean()) if ring.sum() >= 20 else float(np.median(image))
-    return Cutout(pixels.copy(), padded, matte, level), "", free
+    return cutout, "", free
 
 
 def edge_profile(cutouts, reach=8):
@@ -207,11 +288,34 @@ def edge_profile(cutouts, reach=8):
     distance = np.arange(-reach, reach + 1)
     profiles = np.full((len(cutouts), len(distance)), np.nan)
     for row, cutout in enumerate(cutouts):
-        outside = _distance(cutout.mask)
-        signed = np.rint(outside - np.where(cutout.mask, _distance(~cutout.mask) - 1, 0))
+        outside = distance_to(cutout.mask)
+        signed = np.rint(outside - np.where(cutout.mask, distance_to(~cutout.mask) - 1, 0))
         taken = (cutout.matte > 0) | (outside > REACH)
         for column, step in enumerate(distance):
             ring = taken & (signed == step)
             if ring.any():
                 profiles[row, column] = cutout.pixels[ring].mean() - cutout.level
     return distance, np.nanmean(profiles, axis=0)
+
+
+def rim_and_roundness(cutout):
+    """How strong a cell's rim is, and how round the cell.
+
+    Parameters
+    ----------
+    cutout : Cutout
+
+    Returns
+    -------
+    rim : float
+        Mean of the mask's outermost two pixels above the surroundings, grey levels.
+    roundness : float
+        4π area / perimeter², 1 for a disc; the smallest of the piece's cells is not told apart.
+    """
+    mask = cutout.mask
+    edge = mask & (distance_to(~mask) <= 2.5)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
+    area = sum(cv2.contourArea(contour) for contour in contours)
+    rim = float(cutout.pixels[edge].mean() - cutout.level)
+    return rim, float(min(4 * np.pi * area / max(perimeter, 1) ** 2, 1))

@@ -1,153 +1,69 @@
 """Composing one co-culture image (paper, section II, last step).
 
 Cells of several cultures are pasted on a cleared background to which artefacts were given back. The
-order is that of a microscope's scene: artefacts, then large flat cells, then small round ones.
+order is that of a microscope's scene: artefacts, then flat cells, then round ones with strong rims.
 """
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from deepmucs_utils.data.cultures import CATEGORY_ID
+from deepmucs_utils.data.cultures import CATEGORY_ID, CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.backgrounds import mix
-
-MOST_HIDDEN = 0.1  # share of a cell that may lie under others, or that it may hide of one
-LEAST_INSIDE = 0.25  # share of a cell that the canvas' edge must leave
-TRIES = 200  # places tried before a cell may overlap twice as much
-LARGEST_OVERLAP = 0.4
+from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
+from deepmucs_utils.generation.placement import PLACEMENTS, Places
 
 
 @dataclass(frozen=True)
-class Sprite:
-    """A cutout after a symmetry, ready to be pasted.
+class Style:
+    """How cells are placed and pasted; all that the paper leaves open.
 
     Parameters
     ----------
-    residual : ndarray of float32, shape (h, w)
-        Pixels minus the level of the donor's surroundings.
-    mask : ndarray of bool, shape (h, w)
-    matte : ndarray of float32, shape (h, w)
+    placement : {"clustered", "uniform", "interacting"}
+        See `placement`.
+    blend : {"matte", "hard", "poisson", "mixed"}
+        How pixels are pasted; ``mixed`` draws one of the three for every piece. The scene (which
+        cells, where, with which masks) is the same for all of them.
+    rotation : {"symmetries", "free"}
+        ``free`` adds a rotation by any angle to the eight symmetries; it resamples.
+    interactions : tuple of (str, str, float)
+        Pairs of cultures and how strongly they attract (positive) or repel each other, for the
+        placement ``interacting``; see `placement.Places`.
     """
 
-    residual: np.ndarray
-    mask: np.ndarray
-    matte: np.ndarray
+    placement: str = "clustered"
+    blend: str = "matte"
+    rotation: str = "symmetries"
+    interactions: tuple = ()
+
+    def __post_init__(self):
+        for name, known in (
+            ("placement", PLACEMENTS),
+            ("blend", (*BLENDS, "mixed")),
+            ("rotation", ("symmetries", "free")),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise DeepMuCSError(
+                    f"{name} {value!r}: unknown; expected one of {', '.join(known)}."
+                )
+        for pair in self.interactions:
+            if len(pair) != 3 or not set(pair[:2]) <= set(CULTURE_NAMES):
+                raise DeepMuCSError(
+                    f"interaction {pair!r}: expected two of {', '.join(CULTURE_NAMES)} and a "
+                    "strength, such as A172:SkBr3:2."
+                )
+        if (self.placement == "interacting") != bool(self.interactions):
+            raise DeepMuCSError(
+                f"placement {self.placement!r} with {len(self.interactions)} interactions: give "
+                "interactions with the placement interacting, and only with it."
+            )
 
 
-def make_sprite(cutout, symmetry):
-    """Apply one of the eight symmetries of the square: ``symmetry % 4`` quarter turns, and a
-    mirror image first when it is 4 or more."""
-
-    def turn(array):
-        array = array[:, ::-1] if symmetry >= 4 else array
-        return np.ascontiguousarray(np.rot90(array, symmetry % 4))
-
-    residual = cutout.pixels.astype(np.float32) - cutout.level
-    return Sprite(turn(residual), turn(cutout.mask), turn(cutout.matte))
-
-
-class Canvas:
-    """An image in the making.
-
-    Parameters
-    ----------
-    background : ndarray of uint8, shape (height, width)
-    level : float
-        The background's grey level.
-
-    Attributes
-    ----------
-    owner : ndarray of int32, shape (height, width)
-        Number of the cell that is visible at each pixel, -1 for none.
-    """
-
-    def __init__(self, background, level):
-        self.deviation = background.astype(np.float32) - level
-        self.level = level
-        self.owner = np.full(background.shape, -1, np.int32)
-        self._areas, self._visible = [], []
-
-    def window(self, sprite, top, left):
-        """Slices of the canvas and of a sprite whose corner lies at (top, left)."""
-        height, width = self.owner.shape
-        y0, x0 = max(top, 0), max(left, 0)
-        y1 = min(top + sprite.mask.shape[0], height)
-        x1 = min(left + sprite.mask.shape[1], width)
-        return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-
-    def fits(self, sprite, top, left, most_hidden):
-        """Whether a cell may lie there: enough of it inside, not too much of any cell hidden."""
-        here, part = self.window(sprite, top, left)
-        mask = sprite.mask[part]
-        area = np.count_nonzero(sprite.mask)
-        if np.count_nonzero(mask) < LEAST_INSIDE * area:
-            return False
-        below = self.owner[here][mask]
-        below = below[below >= 0]
-        if below.size == 0:
-            return True
-        if below.size > most_hidden * area:
-            return False
-        hidden = np.bincount(below, minlength=len(self._areas))
-        left_over = np.array(self._visible) - hidden
-        return bool((left_over >= (1 - most_hidden) * np.array(self._areas))[hidden > 0].all())
-
-    def paste(self, sprite, top, left):
-        """Paste pixels through the matte; where another cell lies, only through the mask."""
-        here, part = self.window(sprite, top, left)
-        mask, matte = sprite.mask[part], sprite.matte[part]
-        matte = np.where((self.owner[here] >= 0) & ~mask, 0, matte)
-        self.deviation[here] = mix(sprite.residual[part], self.deviation[here], matte)
-
-    def add_cell(self, sprite, top, left):
-        """Paste a cell and record its mask above those that are there."""
-        self.paste(sprite, top, left)
-        here, part = self.window(sprite, top, left)
-        mask = sprite.mask[part]
-        below = self.owner[here][mask]
-        for cell, hidden in zip(*np.unique(below[below >= 0], return_counts=True), strict=True):
-            self._visible[cell] -= hidden
-        self.owner[here][mask] = len(self._areas)
-        self._areas.append(np.count_nonzero(mask))
-        self._visible.append(np.count_nonzero(mask))
-
-    def image(self):
-        """The finished image, rounded once; uint8, shape (height, width)."""
-        return np.rint(self.level + self.deviation).clip(0, 255).astype(np.uint8)
-
-
-def place(canvas, sprite, rng):
-    """Draw a place for a cell, uniformly over those where it fits.
-
-    Returns
-    -------
-    top, left : int
-        Corner of the sprite, px; may be negative.
-
-    Raises
-    ------
-    DeepMuCSError
-        If no place is found even with `LARGEST_OVERLAP`.
-    """
-    height, width = canvas.owner.shape
-    h, w = sprite.mask.shape
-    most_hidden = MOST_HIDDEN
-    while most_hidden <= LARGEST_OVERLAP:
-        for _ in range(TRIES):
-            top = int(rng.integers(-(h // 2), height - h // 2))
-            left = int(rng.integers(-(w // 2), width - w // 2))
-            if canvas.fits(sprite, top, left, most_hidden):
-                return top, left
-        most_hidden *= 2
-    raise DeepMuCSError(
-        f"a cell of {h} × {w} px found no place on a canvas of {height} × {width} px that holds "
-        f"{int(canvas.owner.max()) + 1} cells; take more images or fewer cells."
-    )
-
-
-def compose_image(plan, recipe, bank, seed):
+def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (frozen)
     """Compose one image of a set.
 
     Parameters
@@ -157,6 +73,7 @@ def compose_image(plan, recipe, bank, seed):
     bank : Bank
     seed : int
         Seed of the set; the image has its own stream, so it does not depend on any other image.
+    style : Style
 
     Returns
     -------
@@ -166,78 +83,158 @@ def compose_image(plan, recipe, bank, seed):
     provenance : list of dict
         Where each cell comes from and where it went.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1 + plan.index,)))
-    canvas, background = _open_canvas(recipe, bank, rng)
+    stream = np.random.SeedSequence(seed, spawn_key=(1 + plan.index,))
+    rng, look = (np.random.default_rng(child) for child in (stream, *stream.spawn(1)))
+    table = _table(bank)
+    canvas, background = _open_canvas(plan, recipe, bank, rng)
     _scatter_artefacts(canvas, bank, rng)
 
-    table = bank.cutouts
-    area = table["area"].to_numpy()
-    cells = sorted(plan.cells, key=lambda cell: -area[cell[0]])
+    interactions = {(one, other): pull for one, other, pull in style.interactions}
+    places = Places(canvas, rng, style.placement, bank.facts["spacing"], interactions)
+    pieces = sorted(plan.cells, key=lambda piece: table["height_in_scene"][piece[0]])
     placed = []
-    for row, symmetry in cells:
-        sprite = make_sprite(bank.cutout(row), symmetry)
-        top, left = place(canvas, sprite, rng)
-        canvas.add_cell(sprite, top, left)
-        placed.append((row, symmetry, top, left))
+    for row, symmetry in pieces:
+        first = table["first_member"][row]
+        members = slice(first, first + table["cells"][row])
+        angle = 360 * rng.random() if style.rotation == "free" else 0.0
+        centres, areas = table["centres"][members], table["areas"][members]
+        sprite = make_sprite(bank.arrays(row), centres, areas, symmetry, angle)
+        top, left = places.draw(sprite, table["culture"][row])
+        blend = BLENDS[look.integers(len(BLENDS))] if style.blend == "mixed" else style.blend
+        canvas.add(sprite, top, left, blend)
+        shared = {
+            "culture": table["culture"][row],
+            "donor_image": table["file_name"][row],
+            "donor_well": table["well"][row],
+            "donor_hours": table["hours"][row],
+            "piece": len(placed) and placed[-1]["piece"] + 1,
+            "symmetry": symmetry,
+            "angle": angle,
+            "blend": blend,
+            "top": top,
+            "left": left,
+        }
+        placed += [
+            shared | {"donor_annotation": int(donor), "area": int(area)}
+            for donor, area in zip(table["ids"][members], sprite.areas, strict=True)
+        ]
+    return canvas.image(), *_records(plan, canvas, placed, background)
 
+
+def _records(plan, canvas, placed, background):
+    """Annotations and provenance of the cells of a finished canvas."""
+    height, width = canvas.owner.shape
+    visible = [canvas.visible(number) for number in range(len(placed))]
+    runs = [{"size": [height, width], "counts": run_lengths(*v, (height, width))} for v in visible]
+    rles = coco_mask.frPyObjects(runs, height, width) if runs else []
+    boxes, areas = (coco_mask.toBbox(rles), coco_mask.area(rles)) if runs else ([], [])
     annotations, provenance = [], []
-    for number, (row, symmetry, top, left) in enumerate(placed):
-        donor = table.iloc[row]
-        visible = canvas.owner == number
-        rle = coco_mask.encode(np.asfortranarray(visible.astype(np.uint8)))
+    for number, cell in enumerate(placed):
+        area = int(areas[number])
         ids = {"id": plan.first_id + number, "image_id": plan.index}
         annotations.append(
             ids
             | {
-                "category_id": CATEGORY_ID[donor["culture"]],
-                "bbox": coco_mask.toBbox(rle).tolist(),
-                "area": int(visible.sum()),
+                "category_id": CATEGORY_ID[cell["culture"]],
+                "bbox": boxes[number].tolist(),
+                "area": area,
                 "iscrowd": 0,
-                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+                "segmentation": {
+                    "size": [height, width],
+                    "counts": rles[number]["counts"].decode(),
+                },
             }
         )
-        provenance.append(
-            {
-                "annotation_id": ids["id"],
-                "image_id": plan.index,
-                "block": plan.block,
-                "culture": donor["culture"],
-                "donor_image": donor["file_name"],
-                "donor_annotation": int(donor["annotation_id"]),
-                "donor_well": donor["well"],
-                "donor_hours": float(donor["hours"]),
-                "symmetry": symmetry,
-                "top": top,
-                "left": left,
-                "visible": float(visible.sum() / donor["area"]),
-                "background": background,
-            }
-        )
-    return canvas.image(), annotations, provenance
+        cell = dict(cell)
+        share = {"visible": area / cell.pop("area"), "visible_area": area}
+        share["background"] = background
+        ids = {"annotation_id": ids["id"], "image_id": plan.index, "block": plan.block}
+        provenance.append(ids | cell | share)
+    return annotations, provenance
 
 
-def _open_canvas(recipe, bank, rng):
-    """A window of a random background, turned by 180° half the time (noise keeps its axes)."""
+def run_lengths(window, mask, shape):
+    """COCO's run lengths of a mask inside a window of an image.
+
+    Parameters
+    ----------
+    window : tuple of slice
+        Rows and columns of the window.
+    mask : ndarray of bool, shape (h, w)
+    shape : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    list of int
+        Lengths of runs outside and inside in turn, column by column.
+    """
+    height, width = shape
+    columns = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
+    columns[:, 1:-1] = mask.T
+    step = np.diff(columns, axis=1)
+    edges = []
+    for sign in (1, -1):
+        x, y = np.nonzero(step == sign)
+        edges.append((window[1].start + x) * height + window[0].start + y)
+    starts, ends = edges
+    if not len(starts):
+        return [height * width]
+    apart = starts[1:] != ends[:-1]  # a run may go on from one column's foot to the next one's top
+    starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
+    bounds = np.concatenate([[0], np.stack([starts, ends], 1).ravel(), [height * width]])
+    lengths = np.diff(bounds).tolist()
+    return lengths if lengths[-1] else lengths[:-1]
+
+
+_TABLES = {}
+
+
+def _table(bank):
+    """The bank's columns that composing needs, as arrays and lists; made once a process."""
+    if bank.folder not in _TABLES:
+        cutouts, members = bank.cutouts, bank.members
+        _TABLES.clear()
+        names = ("culture", "file_name", "well", "hours", "first_member", "cells")
+        _TABLES[bank.folder] = {name: cutouts[name].tolist() for name in names} | {
+            # strong rims and round outlines lie above flat, spread cells
+            "height_in_scene": (cutouts["rim"].clip(lower=0) * cutouts["roundness"]).tolist(),
+            "centres": members[["y", "x"]].to_numpy(),
+            "areas": members["area"].to_numpy(),
+            "ids": members["annotation_id"].to_numpy(),
+            "artefacts": bank.artefacts(),
+        }
+    return _TABLES[bank.folder]
+
+
+def _open_canvas(plan, recipe, bank, rng):
+    """A random window of the background, turned by 180° half the time (noise keeps its axes)."""
     height, width = recipe.canvas
-    table = bank.backgrounds
-    row = int(rng.integers(len(table)))
+    table, row = bank.backgrounds, plan.background
     scene = bank.background(row)
+    if scene.shape[0] < height or scene.shape[1] < width:
+        raise DeepMuCSError(
+            f"{table['file_name'].iloc[row]}: {scene.shape[0]} × {scene.shape[1]} px; expected at "
+            f"least the canvas of {recipe.name}, {height} × {width} px."
+        )
     top = int(rng.integers(scene.shape[0] - height + 1))
     left = int(rng.integers(scene.shape[1] - width + 1))
     scene = scene[top : top + height, left : left + width]
     if rng.random() < 0.5:
-        scene = scene[::-1, ::-1]
+        scene = cv2.rotate(scene, cv2.ROTATE_180)
     return Canvas(scene, float(table["level"].iloc[row])), table["file_name"].iloc[row]
 
 
 def _scatter_artefacts(canvas, bank, rng):
-    """Paste artefacts at the rate at which the split has them; upright, as the noise is."""
-    rows = bank.artefacts()
-    if not len(rows):
+    """Paste artefacts at the rate of a random image; upright or by 180°, as the noise is."""
+    rows, rates = _table(bank)["artefacts"], bank.facts["artefact_rates"]
+    if not len(rows) or not rates:
         return
     height, width = canvas.owner.shape
-    for row in rng.choice(rows, rng.poisson(bank.facts["artefact_rate"] * height * width)):
-        sprite = make_sprite(bank.cutout(int(row)), 0)
-        top = int(rng.integers(height - sprite.mask.shape[0] + 1))
-        left = int(rng.integers(width - sprite.mask.shape[1] + 1))
-        canvas.paste(sprite, top, left)
+    number = int(rng.poisson(rates[rng.integers(len(rates))] * height * width))
+    chosen = rng.choice(len(rows), min(number, len(rows)), replace=False, shuffle=False)
+    turns = rng.integers(2, size=len(chosen))
+    for row, turn, y, x in zip(rows[chosen], turns, *rng.random((2, len(chosen))), strict=True):
+        sprite = make_sprite(bank.arrays(int(row)), np.zeros((1, 2)), [1], 2 * int(turn))
+        h, w = sprite.labels.shape
+        canvas.paste(sprite, int(y * (height - h + 1)), int(x * (width - w + 1)))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.generation.canvas import SYMMETRIES
 
 CULTURES_PER_IMAGE = (2, 4)  # the paper's quoted examples show four; its Fig. 1 several
-SYMMETRIES = 8  # quarter turns and mirror images
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,20 @@ class ImagePlan:
     block : int
         Block of wells that all its donors come from.
     cells : tuple of (int, int)
-        Row in the bank's table of cutouts and symmetry, 0 to 7, of each cell.
+        Row in the bank's table of cutouts and symmetry, 0 to 7, of each piece: a single cell or a
+        group of them.
+    background : int
+        Row in the bank's table of backgrounds, of the same block where it has any.
     """
 
     index: int
     first_id: int
     block: int
     cells: tuple
+    background: int
 
 
-def deal_counts(cells, images, rng):
+def deal_counts(cells, images, rng, shares=None):
     """Deal the cells of each culture to images.
 
     Each image gets two to four cultures where the counts allow it. In how many images a culture
@@ -50,6 +54,8 @@ def deal_counts(cells, images, rng):
         Cells of each culture in the whole set.
     images : int
     rng : numpy.random.Generator
+    shares : ndarray of float, shape (images,), optional
+        How full the images shall be, relative to each other; default equally.
 
     Returns
     -------
@@ -57,6 +63,7 @@ def deal_counts(cells, images, rng):
         Row sums are at least one; column sums are the given counts.
     """
     counts = np.array(list(cells.values()))
+    shares = np.ones(images) if shares is None else shares
     most = np.minimum(counts, images)
     least_per, most_per = (min(n, len(counts)) for n in CULTURES_PER_IMAGE)
     most_per = max(most_per, -(-len(counts) // images))  # few images must hold every culture
@@ -75,8 +82,8 @@ def deal_counts(cells, images, rng):
     dealt = present.astype(int)
     for culture, count in enumerate(counts):
         places = np.flatnonzero(present[:, culture])
-        extra = rng.multinomial(count - len(places), np.full(len(places), 1 / len(places)))
-        dealt[places, culture] += extra
+        share = shares[places] / shares[places].sum() if len(places) else []
+        dealt[places, culture] += rng.multinomial(count - len(places), share)
     return dealt
 
 
@@ -127,28 +134,76 @@ def assign_blocks(wells_by_culture):
 class Dealer:
     """Deals donors without replacement; when all are used, again with another symmetry.
 
+    A cell that stands in a single donor and in a group counts as used with either. Cells of a size
+    that the border often spoils come earlier, in proportion to their weight.
+
     Parameters
     ----------
     donors : ndarray of int
-        Rows of the bank's table of cutouts.
+        Rows of the bank's table of cutouts: single donors and groups of one culture.
+    members : list of tuple of int
+        Annotation ids of the cells of each.
     rng : numpy.random.Generator
+    weights : ndarray of float, optional
+        Default equal.
     """
 
-    def __init__(self, donors, rng):
-        self._donors = donors
-        self._first = rng.integers(SYMMETRIES, size=len(donors))
-        self._rng = rng
-        self._queue = []
+    def __init__(self, donors, members, rng, weights=None):
+        self._donors, self._members, self._rng = donors, members, rng
+        self._weights = np.ones(len(donors)) if weights is None else weights
+        self._sizes = np.array([len(cells) for cells in members], int)
+        self._turn = rng.integers(SYMMETRIES, size=len(donors))
+        self._draws = np.zeros(len(donors), int)
         self.rounds = 0
+        self._start_round()
 
-    def draw(self):
-        """The next donor's row and its symmetry."""
-        if not self._queue:
-            self._queue = list(self._rng.permutation(len(self._donors)))
-            self.rounds += 1
-        place = self._queue.pop()
-        symmetry = (self._first[place] + self.rounds - 1) % SYMMETRIES
-        return int(self._donors[place]), int(symmetry)
+    def _start_round(self):
+        self.rounds += 1
+        self._used = set()
+        keys = self._rng.exponential(size=len(self._donors)) / self._weights
+        self._queues = {}
+        for place in np.argsort(-keys, kind="stable"):  # the smallest key is drawn first
+            self._queues.setdefault(int(self._sizes[place]), []).append(int(place))
+
+    def draw(self, room, grouped=False):
+        """Draw a donor.
+
+        Parameters
+        ----------
+        room : int
+            How many cells it may have at most.
+        grouped : bool
+            Whether to prefer a group.
+
+        Returns
+        -------
+        row, symmetry, cells : int
+        """
+        while True:
+            for sizes in self._order(room, grouped):
+                place = self._take(sizes)
+                if place is not None:
+                    symmetry = (self._turn[place] + self._draws[place]) % SYMMETRIES
+                    self._draws[place] += 1
+                    self._used.update(self._members[place])
+                    return int(self._donors[place]), int(symmetry), int(self._sizes[place])
+            self._start_round()
+
+    def _order(self, room, grouped):
+        """Sizes to try: groups first or single donors first; groups as often as they are many."""
+        groups = [s for s in sorted(self._queues) if 1 < s <= room and self._queues[s]]
+        if groups:
+            many = np.array([len(self._queues[s]) for s in groups], float)
+            groups = self._rng.choice(groups, len(groups), False, many / many.sum()).tolist()
+        return [*groups, 1] if grouped else [1, *groups]
+
+    def _take(self, size):
+        queue = self._queues.get(size, [])
+        while queue:
+            place = queue.pop()
+            if self._used.isdisjoint(self._members[place]):
+                return place
+        return None
 
 
 def make_plan(recipe, bank, seed):
@@ -164,15 +219,16 @@ def make_plan(recipe, bank, seed):
     -------
     plans : list of ImagePlan
     facts : dict
-        ``blocks`` (their number), ``donors`` and ``reuse`` (draws a donor) by culture.
+        ``blocks`` (by culture, the wells of each block), ``note`` (what the root is too small
+        for, in words), ``donors`` (cells that are in a donor) and ``reuse`` (draws a cell), both
+        by culture.
 
     Raises
     ------
     DeepMuCSError
         If the bank lacks a culture of the recipe.
     """
-    donors = {culture: bank.cells(culture) for culture in recipe.cells}
-    lacking = [culture for culture, rows in donors.items() if len(rows) == 0]
+    lacking = [culture for culture in recipe.cells if len(bank.cells(culture)) == 0]
     if lacking:
         rest = [culture for culture in recipe.cells if culture not in lacking]
         raise DeepMuCSError(
@@ -181,23 +237,81 @@ def make_plan(recipe, bank, seed):
         )
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     wells = bank.cutouts["well"].to_numpy()
-    blocks, n_blocks = assign_blocks({c: wells[rows] for c, rows in donors.items()})
-    dealers = {}
-    for culture, rows in donors.items():
-        block_of = np.array([blocks[culture, well] for well in wells[rows]])
-        for block in range(n_blocks):
-            dealers[culture, block] = Dealer(rows[block_of == block], rng)
+    singles = {culture: wells[bank.cells(culture)] for culture in recipe.cells}
+    blocks, n_blocks = assign_blocks(singles)
+    dealers = _dealers(recipe.cells, bank, blocks, n_blocks, rng)
+
+    scenes = [_scenes(bank, blocks, block, rng) for block in range(n_blocks)]
 
     plans, first_id = [], 1
-    for index, counts in enumerate(deal_counts(recipe.cells, recipe.images, rng)):
-        block = index % n_blocks
-        cells = tuple(
-            dealers[culture, block].draw()
-            for culture, count in zip(recipe.cells, counts, strict=True)
-            for _ in range(count)
+    for cells, images, cover in recipe.stages():
+        shares = rng.uniform(*cover, images) if cover else None
+        for counts in deal_counts(cells, images, rng, shares):
+            block = len(plans) % n_blocks
+            pieces = tuple(
+                piece
+                for culture, count in zip(cells, counts, strict=True)
+                for piece in _draw(dealers[culture, block], count, recipe.grouped, rng)
+            )
+            plans.append(ImagePlan(len(plans), first_id, block, pieces, next(scenes[block])))
+            first_id += int(counts.sum())
+    return plans, _facts(recipe, bank, blocks, n_blocks)
+
+
+def _dealers(cultures, bank, blocks, n_blocks, rng):
+    table = bank.cutouts
+    wells, weights = table["well"].to_numpy(), table["weight"].to_numpy()
+    first, size = table["first_member"].to_numpy(), table["cells"].to_numpy()
+    ids = bank.members["annotation_id"].to_numpy()
+    dealers = {}
+    for culture in cultures:
+        rows = np.sort(np.concatenate([bank.cells(culture), bank.groups(culture)]))
+        block_of = np.array([blocks.get((culture, well), -1) for well in wells[rows]])
+        for block in range(n_blocks):
+            own = rows[block_of == block]
+            members = [tuple(ids[first[row] : first[row] + size[row]].tolist()) for row in own]
+            dealers[culture, block] = Dealer(own, members, rng, weights[own])
+    return dealers
+
+
+def _draw(dealer, count, grouped, rng):
+    """Draw pieces with ``count`` cells in all."""
+    while count:
+        row, symmetry, cells = dealer.draw(count, grouped=rng.random() < grouped)
+        count -= cells
+        yield row, symmetry
+
+
+def _scenes(bank, blocks, block, rng):
+    """Backgrounds of a block (or all, where it has none), each used before any is used again."""
+    table = bank.backgrounds
+    wells = zip(table["culture"], table["well"], strict=True)
+    own = [blocks.get(well, block) == block for well in wells]
+    rows = np.flatnonzero(own) if any(own) else np.arange(len(table))
+    while True:
+        yield from rng.spawn(1)[0].permutation(rows).tolist()
+
+
+def _facts(recipe, bank, blocks, n_blocks):
+    table = bank.cutouts
+    first, size = table["first_member"].to_numpy(), table["cells"].to_numpy()
+    ids = bank.members["annotation_id"].to_numpy()
+    donors = {}
+    for culture in recipe.cells:
+        rows = np.concatenate([bank.cells(culture), bank.groups(culture)])
+        cells = [ids[first[row] : first[row] + size[row]] for row in rows]
+        donors[culture] = len(np.unique(np.concatenate(cells)))
+    wells = {
+        culture: [sorted(w for (c, w), b in blocks.items() if c == culture and b == block)
+                  for block in range(n_blocks)]
+        for culture in recipe.cells
+    }  # fmt: skip
+    note = ""
+    if n_blocks == 1:
+        single = [culture for culture in wells if len(wells[culture][0]) == 1]
+        note = (
+            f"one block only: the root's {recipe.split} split has a single well of "
+            f"{', '.join(single)}, so its images are not independent"
         )
-        plans.append(ImagePlan(index, first_id, block, cells))
-        first_id += len(cells)
-    n_donors = {culture: len(rows) for culture, rows in donors.items()}
-    reuse = {c: round(recipe.cells[c] / n_donors[c], 3) for c in recipe.cells}
-    return plans, {"blocks": n_blocks, "donors": n_donors, "reuse": reuse}
+    reuse = {culture: round(recipe.cells[culture] / donors[culture], 3) for culture in donors}
+    return {"blocks": n_blocks, "wells": wells, "note": note, "donors": donors, "reuse": reuse}

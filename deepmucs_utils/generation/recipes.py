@@ -2,10 +2,11 @@
 
 The published sets and their per-class totals (paper, section IV; counts from the authors'
 repository) stand in ``published_counts.csv``. The demo sets are the same recipes at one twentieth,
-small enough for two CPU cores.
+small enough for two CPU cores. The dense sets are ours: the published ones hold some 12 cells an
+image, and no real culture is as empty.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.resources import files
 
@@ -28,7 +29,21 @@ DEMO_FRACTION = Fraction(1, 20)
 DEMO_CANVAS = (256, 352)  # half a LIVECell image each way: a quarter of the training cost
 DEMO_TEST_LEAST = 60  # cells of every culture in Demo_test, so that a per-class AP means something
 
-SET_NAMES = (*PUBLISHED.index, *DEMO_SOURCES)
+DENSE_IMAGES = {"Dense_train": 200, "Dense_val": 40, "Dense_test": 80}
+DENSE_COVER = (0.1, 0.5)  # share of an image that its cells cover, uniform over the images
+GROUPED = 0.5  # share of draws that take a group of touching cells where one fits
+DENSE_GROUPED = 0.9
+# px², median of each culture on genuine LIVECell images; turns cover into numbers of cells
+MEDIAN_AREAS = {
+    "A172": 1039, "BT474": 462, "BV2": 166, "Huh7": 1070, "MCF7": 243, "SHSY5Y": 305,
+    "SkBr3": 290, "SKOV3": 1161,
+}  # fmt: skip
+
+# Published training sets, and their demo versions, from the smallest to the largest: nested, each
+# begins with the images of the one before.
+NESTS = (("DeepMuCS800", "DeepMuCS1600", "DeepMuCS4000"), ("Demo40", "Demo80", "Demo200"))
+
+SET_NAMES = (*PUBLISHED.index, *DEMO_SOURCES, *DENSE_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,12 @@ class Recipe:
         Height and width of an image, px.
     note : str
         How the numbers differ from the published ones, in words.
+    cover : tuple of float, optional
+        Range of the share of an image that its cells cover; None deals cells evenly.
+    grouped : float
+        Share of draws that take a group of touching cells where one fits.
+    inner : Recipe, optional
+        The smaller set that this one begins with, when nested.
     """
 
     name: str
@@ -57,11 +78,22 @@ class Recipe:
     cells: dict
     canvas: tuple
     note: str
+    cover: tuple | None = None
+    grouped: float = GROUPED
+    inner: "Recipe | None" = None
 
     @property
     def total(self):
         """Number of cells in the set."""
         return sum(self.cells.values())
+
+    def stages(self):
+        """Parts that are dealt one after the other: ``(cells, images, cover)`` of each."""
+        if self.inner is None:
+            return [(self.cells, self.images, self.cover)]
+        rest = {culture: n - self.inner.cells.get(culture, 0) for culture, n in self.cells.items()}
+        rest = {culture: n for culture, n in rest.items() if n}
+        return [*self.inner.stages(), (rest, self.images - self.inner.images, self.cover)]
 
 
 def scale_counts(published, fraction):
@@ -93,7 +125,7 @@ def scale_counts(published, fraction):
     return cells
 
 
-def get_recipe(name, fraction=1.0, cultures=None, n_images=None):
+def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False):
     """Look up a set by name and scale it.
 
     Parameters
@@ -106,6 +138,8 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None):
         Cultures to keep; default all eight.
     n_images : int, optional
         Number of images, instead of ``fraction``.
+    nested : bool
+        Whether a training set begins with the images of the next smaller one.
 
     Returns
     -------
@@ -129,6 +163,21 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None):
     if n_images is not None and n_images < 1:
         raise DeepMuCSError(f"n_images {n_images}: expected at least 1.")
 
+    if name in DENSE_IMAGES:
+        recipe = _dense(name, fraction, kept, n_images)
+    else:
+        recipe = _published(name, fraction, kept, n_images)
+    if nested:
+        recipe = _nest(recipe, fraction, kept, n_images)
+    if recipe.images < 1 or recipe.total < recipe.images:
+        raise DeepMuCSError(
+            f"set {name} with {recipe.images} images: only {recipe.total} cells; expected at least "
+            "one image and a cell for each; take a larger fraction or n_images, or more cultures."
+        )
+    return recipe
+
+
+def _published(name, fraction, kept, n_images):
     demo = name in DEMO_SOURCES
     source = PUBLISHED.loc[DEMO_SOURCES.get(name, name)]
     share = Fraction(str(fraction)) * (DEMO_FRACTION if demo else 1)
@@ -145,12 +194,44 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None):
     if len(kept) < len(CULTURE_NAMES):
         notes.append(f"without {', '.join(c for c in CULTURE_NAMES if c not in kept)}")
     cells = {culture: count for culture, count in cells.items() if count}
-    if images < 1 or sum(cells.values()) < images:
-        raise DeepMuCSError(
-            f"set {name} at {float(share):g} of {source.name}: {sum(cells.values())} cells for "
-            f"{images} images; expected at least one image and a cell for each; take a larger "
-            "fraction or n_images, or more cultures."
-        )
     return Recipe(
         name, str(source["split"]), images, cells, DEMO_CANVAS if demo else CANVAS, "; ".join(notes)
     )
+
+
+def _dense(name, fraction, kept, n_images):
+    """Every culture covers the same area; how many cells that takes follows its median area."""
+    images = n_images or round(Fraction(str(fraction)) * DENSE_IMAGES[name])
+    area = images * CANVAS[0] * CANVAS[1] * sum(DENSE_COVER) / 2 / len(kept)
+    cells = {c: round(area / MEDIAN_AREAS[c]) for c in CULTURE_NAMES if c in kept}
+    note = (
+        f"not published: {DENSE_COVER[0]:.0%} to {DENSE_COVER[1]:.0%} cover, equal by culture, at "
+        "the median areas measured on LIVECell"
+    )
+    split = name.removeprefix("Dense_")
+    return Recipe(
+        name, split, images, cells, CANVAS, note, cover=DENSE_COVER, grouped=DENSE_GROUPED
+    )
+
+
+def _nest(recipe, fraction, kept, n_images):
+    """Put the next smaller training set at the beginning of a set."""
+    nest = next((names for names in NESTS if recipe.name in names), ())
+    place = nest.index(recipe.name) if nest else 0
+    if place == 0 or n_images is not None:
+        raise DeepMuCSError(
+            f"set {recipe.name}{' with n_images' if n_images else ''}: nothing to nest; expected a "
+            f"whole set or a fraction of one of {', '.join(n for ns in NESTS for n in ns[1:])}."
+        )
+    inner = _published(nest[place - 1], fraction, kept, None)
+    if place > 1:
+        inner = _nest(inner, fraction, kept, None)
+    nested = replace(recipe, inner=inner, note="; ".join(
+        part for part in (recipe.note, f"begins with {inner.name}") if part))  # fmt: skip
+    *_, (rest, images, _) = nested.stages()
+    if min(rest.values(), default=0) < 0 or sum(rest.values()) < images:
+        raise DeepMuCSError(
+            f"set {recipe.name} at fraction {fraction}: too few cells to begin with {inner.name}; "
+            "take a larger fraction."
+        )
+    return nested

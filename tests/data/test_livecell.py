@@ -40,7 +40,7 @@ def test_the_index_has_a_row_a_cell_with_what_the_file_name_says(root, tmp_path)
     row = index.iloc[0]
     assert (row["culture"], row["well"], row["hours"]) == ("A172", "C7", 20.0)
     assert row[["x", "y", "w", "h"]].tolist() == [10, 20, 10, 10]
-    assert row["polygon"][0].tolist() == [10, 20, 20, 20, 20, 30, 10, 30]
+    assert list(row["polygon"][0]) == [10, 20, 20, 20, 20, 30, 10, 30]
 
 
 def test_an_index_follows_its_annotations(root, tmp_path):

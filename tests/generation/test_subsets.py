@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from deepmucs_utils.data.cultures import CATEGORY_ID
+from deepmucs_utils.data.livecell import read_index
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation import subsets
 from deepmucs_utils.generation.recipes import get_recipe
@@ -63,10 +64,13 @@ def test_masks_are_disjoint_and_agree_with_area_and_box(made, capsys):
 
 def test_provenance_names_the_donor_of_every_cell(made, root, some, cache):
     provenance = pd.read_parquet(made / "provenance.parquet")
-    index = subsets.build_bank(root, "train", cache, 1).cutouts.set_index("annotation_id")
-    donors = index.loc[provenance["donor_annotation"]]
+    donors = read_index(root, "train", cache).set_index("annotation_id")
+    donors = donors.loc[provenance["donor_annotation"]]
     assert provenance["culture"].tolist() == donors["culture"].tolist()
     assert provenance["donor_image"].tolist() == donors["file_name"].tolist()
+    assert provenance.groupby(["image_id", "piece"])["donor_image"].nunique().max() == 1
+    assert provenance.groupby(["image_id", "piece"]).size().max() > 1  # some are groups
+    assert (provenance["symmetry"] > 0).any() and (provenance["angle"] == 0).all()
     assert provenance["visible"].between(0.1, 1).all()
     per_image = provenance.groupby("image_id")
     assert (per_image["culture"].nunique() >= 2).all()
@@ -95,6 +99,7 @@ def test_one_image_alone_is_the_image_of_the_set(made, compose, tmp_path):
 
 def test_an_interrupted_set_goes_on_to_the_same_bytes(made, compose, tmp_path, monkeypatch):
     compose_image = subsets.compose_image
+    monkeypatch.setattr(subsets, "CHUNK", 3)
 
     def failing(plan, *rest):
         if plan.index == 6:
@@ -110,7 +115,7 @@ def test_an_interrupted_set_goes_on_to_the_same_bytes(made, compose, tmp_path, m
         subsets, "compose_image", lambda *a: composed.append(a[0].index) or compose_image(*a)
     )
     assert contents(compose(tmp_path / "set")) == contents(made)
-    assert composed == [6, 7, 8, 9]
+    assert composed == [6, 7, 8, 9]  # two chunks of three were done
 
 
 def test_a_finished_set_is_not_composed_again(made, compose, monkeypatch):

@@ -1,0 +1,270 @@
+"""The canvas that cells are pasted on, and the sprites that are pasted.
+
+With matte weight w a pixel becomes ``level + (w · cell + (1 − w) · ground) / √(w² + (1 − w)²)``,
+where cell and ground are deviations from their levels: a plain mean of two independent noises would
+lose variance at the seam. Everything stays in floating point and is rounded once, at the very end.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from deepmucs_utils.generation.bank import WEIGHT
+
+LEAST_INSIDE = 0.25  # share of a cell that the canvas' edge must leave
+SYMMETRIES = 8  # of the square: four quarter turns, and the same after a mirror image
+BLENDS = ("matte", "hard", "poisson")
+
+_QUARTERS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+_NORM = np.sqrt(WEIGHT**2 + (1 - WEIGHT) ** 2)
+_OWN, _GROUND = WEIGHT / _NORM, (1 - WEIGHT) / _NORM  # by stored weight, 0 to 255
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A cutout after a symmetry or a rotation, ready to be pasted.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (h, w)
+    labels : ndarray of uint8, shape (h, w)
+        0 outside, n in the n-th cell.
+    weights : ndarray of uint8, shape (h, w)
+        Matte times 255.
+    level : float
+        Grey level of the donor's surroundings.
+    centres : ndarray of float, shape (cells, 2)
+        Row and column of each cell's centre, px.
+    areas : ndarray of int, shape (cells,)
+        px².
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    level: float
+    centres: np.ndarray
+    areas: np.ndarray
+
+    @cached_property
+    def mask(self):
+        """Its cells' pixels, as 0 and 255; uint8, shape (h, w)."""
+        return cv2.compare(self.labels, 0, cv2.CMP_GT)
+
+    @property
+    def area(self):
+        """Area of all its cells, px²."""
+        return int(self.areas.sum())
+
+
+def make_sprite(arrays, centres, areas, symmetry=0, angle=0.0):
+    """Turn a cutout.
+
+    Parameters
+    ----------
+    arrays : tuple
+        Pixels, labels, matte × 255 (uint8, shape (h, w)) and level; see `Bank.arrays`.
+    centres : ndarray of float, shape (cells, 2)
+        Row and column of each cell's centre, px.
+    areas : ndarray of int, shape (cells,)
+        px².
+    symmetry : int
+        ``symmetry % 4`` quarter turns, after a mirror image when it is 4 or more. Exact.
+    angle : float
+        A further rotation, degrees. It resamples the pixels, which smooths their noise.
+
+    Returns
+    -------
+    Sprite
+    """
+    *planes, level = arrays
+    (height, width), (y, x) = planes[0].shape, np.transpose(centres)
+    if symmetry >= SYMMETRIES // 2:
+        planes = [cv2.flip(plane, 1) for plane in planes]
+        x = width - 1 - x
+    quarters = symmetry % 4
+    if quarters:
+        planes = [cv2.rotate(plane, _QUARTERS[quarters]) for plane in planes]
+        bottom, right = height - 1, width - 1
+        y, x = ((right - x, y), (bottom - y, right - x), (x, bottom - y))[quarters - 1]
+    centres = np.stack([y, x], axis=1)
+    if angle:
+        planes, centres = _rotate(planes, centres, angle)
+        areas = np.bincount(planes[1].ravel(), minlength=len(centres) + 1)[1:]
+    return Sprite(*planes, level, centres, np.asarray(areas))
+
+
+def _rotate(planes, centres, angle):
+    height, width = planes[0].shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
+    cosine, sine = abs(turn[0, 0]), abs(turn[0, 1])
+    h = int(np.ceil(height * cosine + width * sine))
+    w = int(np.ceil(height * sine + width * cosine))
+    turn[:, 2] += (w - width) / 2, (h - height) / 2
+    modes = (cv2.INTER_CUBIC, cv2.INTER_NEAREST, cv2.INTER_LINEAR)
+    borders = (cv2.BORDER_REFLECT, cv2.BORDER_CONSTANT, cv2.BORDER_CONSTANT)
+    turned = [
+        cv2.warpAffine(plane, turn, (w, h), flags=mode, borderMode=border)
+        for plane, mode, border in zip(planes, modes, borders, strict=True)
+    ]
+    points = np.c_[centres[:, ::-1], np.ones(len(centres))] @ turn.T
+    return turned, points[:, ::-1]
+
+
+class Canvas:
+    """An image in the making.
+
+    Parameters
+    ----------
+    background : ndarray of uint8, shape (height, width)
+    level : float
+        The background's grey level.
+
+    Attributes
+    ----------
+    owner : ndarray of int16, shape (height, width)
+        Number of the cell that is visible at each pixel, -1 for none.
+    """
+
+    def __init__(self, background, level):
+        self.deviation = cv2.add(background, -level, dtype=cv2.CV_32F)
+        self.level = level
+        self.owner = np.full(background.shape, -1, np.int16)
+        self._occupied = np.zeros(background.shape, np.uint8)
+        self._areas, self._visible = [], []
+        self.windows = []
+
+    def window(self, shape, top, left):
+        """Slices of the canvas and of a sprite of some shape whose corner lies at (top, left)."""
+        height, width = self.owner.shape
+        h, w = shape
+        if top >= 0 and left >= 0 and top + h <= height and left + w <= width:
+            return np.s_[top : top + h, left : left + w], np.s_[:, :]
+        y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + h, height), min(left + w, width)
+        return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+
+    def fits(self, sprite, top, left, most_hidden):
+        """Whether a piece may lie there: enough of each cell inside, not too much hidden.
+
+        Parameters
+        ----------
+        sprite : Sprite
+        top, left : int
+            Corner of the sprite, px; may be negative.
+        most_hidden : float
+            Share of its area that the piece may share with others, and share of any cell below
+            that may be hidden in the end.
+
+        Returns
+        -------
+        bool
+        """
+        here, part = self.window(sprite.mask.shape, top, left)
+        mask = sprite.mask[part]
+        if mask.shape != sprite.mask.shape:
+            if mask.size == 0:
+                return False
+            inside = np.bincount(sprite.labels[part].ravel(), minlength=len(sprite.areas) + 1)[1:]
+            if (inside < LEAST_INSIDE * sprite.areas).any():
+                return False
+        shared = cv2.bitwise_and(self._occupied[here], mask)
+        overlap = cv2.countNonZero(shared)
+        if overlap == 0:
+            return True
+        if overlap > most_hidden * sprite.area:
+            return False
+        below = self.owner[here][shared > 0]
+        cells, hidden = np.unique(below, return_counts=True)
+        return all(
+            self._visible[cell] - count >= (1 - most_hidden) * self._areas[cell]
+            for cell, count in zip(cells.tolist(), hidden.tolist(), strict=True)
+        )
+
+    def add(self, sprite, top, left, blend="matte"):
+        """Paste a piece and record its cells' masks above those that are there.
+
+        Parameters
+        ----------
+        sprite : Sprite
+        top, left : int
+        blend : {"matte", "hard", "poisson"}
+
+        Returns
+        -------
+        range
+            Numbers of its cells.
+        """
+        here, part = self.window(sprite.mask.shape, top, left)
+        mask, labels = sprite.mask[part], sprite.labels[part]
+        self.paste(sprite, top, left, blend)
+        first = len(self._areas)
+        shared = cv2.bitwise_and(self._occupied[here], mask)
+        if cv2.countNonZero(shared):
+            below = self.owner[here][shared > 0]
+            for cell, hidden in zip(*np.unique(below, return_counts=True), strict=True):
+                self._visible[cell] -= int(hidden)
+        inside = mask > 0
+        np.copyto(self.owner[here], labels.astype(np.int16) + (first - 1), where=inside)
+        cv2.bitwise_or(self._occupied[here], mask, dst=self._occupied[here])
+        self._areas += sprite.areas.tolist()
+        self._visible += sprite.areas.tolist()
+        self.windows += [here] * len(sprite.areas)
+        return range(first, len(self._areas))
+
+    def paste(self, sprite, top, left, blend="matte"):
+        """Paste pixels alone; where another cell lies, only through the mask."""
+        here, part = self.window(sprite.mask.shape, top, left)
+        weights, mask = sprite.weights[part], sprite.mask[part]
+        if blend == "hard":
+            weights = mask
+        elif blend == "poisson":
+            self._clone(sprite, here, part)
+            return
+        occupied = self._occupied[here]
+        if cv2.countNonZero(occupied):
+            weights = np.where((occupied > 0) & (mask == 0), 0, weights).astype(np.uint8)
+        ground = self.deviation[here]
+        ground *= cv2.LUT(weights, _GROUND)
+        ground += cv2.LUT(weights, _OWN) * cv2.add(sprite.pixels[part], -sprite.level, dtype=5)
+
+    def _clone(self, sprite, here, part):
+        """Poisson blending (Pérez et al. 2003), by OpenCV; keeps gradients, not the noise."""
+        taken = sprite.weights[part] > 0
+        taken &= ~((self._occupied[here] > 0) & (sprite.mask[part] == 0))
+        pad = 3
+        ground = np.pad(self.deviation[here], pad, mode="reflect") + self.level
+        source = np.pad(sprite.pixels[part], pad, mode="reflect").astype(np.float32)
+        mask = np.pad(taken.astype(np.uint8) * 255, pad)
+        if not taken.any():
+            return
+        y, x = np.nonzero(mask)
+        centre = (int(x.min() + x.max() + 1) // 2, int(y.min() + y.max() + 1) // 2)
+        planes = [
+            cv2.cvtColor(np.rint(plane).clip(0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+            for plane in (source, ground)
+        ]
+        cloned = cv2.seamlessClone(*planes, mask, centre, cv2.NORMAL_CLONE)[..., 0]
+        cloned = cloned[pad:-pad, pad:-pad].astype(np.float32) - self.level
+        np.copyto(self.deviation[here], cloned, where=taken)
+
+    def overlaps(self, sprite):
+        """Number of occupied pixels under a piece for every place wholly inside the canvas.
+
+        Returns
+        -------
+        ndarray of float32, shape (height - h + 1, width - w + 1)
+        """
+        occupied = (self._occupied > 0).astype(np.float32)
+        mask = (sprite.mask > 0).astype(np.float32)
+        return cv2.matchTemplate(occupied, mask, cv2.TM_CCORR)
+
+    def visible(self, number):
+        """Window and mask of what is visible of a cell."""
+        here = self.windows[number]
+        return here, self.owner[here] == number
+
+    def image(self):
+        """The finished image, rounded once; uint8, shape (height, width)."""
+        return cv2.add(self.deviation, self.level, dtype=cv2.CV_8U)

@@ -1,0 +1,138 @@
+"""Where the cells of an image go.
+
+``clustered`` follows the real cultures: some pieces found a colony, and the others lie as far from
+a cell as the nearest neighbours in real images of the culture do.
+``uniform`` scatters the pieces. ``interacting`` scatters them too, but draws some pairs of cultures
+together or keeps them apart: a known truth for the analysis of interactions.
+"""
+
+from itertools import count, islice
+
+import numpy as np
+
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.generation.bank import QUANTILES
+
+PLACEMENTS = ("clustered", "uniform", "interacting")
+MOST_HIDDEN = 0.1  # share of a cell that may lie under others, or that it may hide of one
+RARELY_HIDDEN = 0.2  # the same for one cell in twenty, and where there is no room
+RARE = 0.05
+TRIES = 200  # places tried before every place is looked at
+FOUNDERS = 0.4  # share of pieces that found a colony: colonies a cell in sparse real images
+STEPS = 6  # places tried along one direction from a neighbour
+STEP = 0.15  # by how much further off each of them is
+CHOICES = 16  # places that interactions choose from
+RANGE = 60.0  # px, centre to centre, within which cells of two cultures interact
+
+
+class Places:
+    """Draws places for the pieces of one image.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    rng : numpy.random.Generator
+    kind : {"clustered", "uniform", "interacting"}
+    spacing : dict of str to list of float
+        By culture, quantiles of the distance to the nearest neighbour, px; see `Bank`.
+    interactions : dict of (str, str) to float, optional
+        For a pair of cultures, the logarithm of how much more often a place within `RANGE` of the
+        other culture is taken than one beyond; negative keeps them apart.
+    """
+
+    def __init__(self, canvas, rng, kind, spacing, interactions=None):
+        self._canvas, self._rng, self._kind, self._spacing = canvas, rng, kind, spacing
+        pairs = interactions or {}
+        self._pull = dict(pairs) | {(b, a): pull for (a, b), pull in pairs.items()}
+        self._centres, self._cultures = [], []
+
+    def draw(self, sprite, culture):
+        """Draw a place.
+
+        Parameters
+        ----------
+        sprite : Sprite
+        culture : str
+
+        Returns
+        -------
+        top, left : int
+            Corner of the sprite, px; may be negative.
+
+        Raises
+        ------
+        DeepMuCSError
+            If there is no place on the canvas where the overlap stays allowed.
+        """
+        most_hidden = RARELY_HIDDEN if self._rng.random() < RARE else MOST_HIDDEN
+        propose = getattr(self, f"_{self._kind}")
+        for top, left in islice(propose(sprite, culture), TRIES):
+            if self._canvas.fits(sprite, top, left, most_hidden):
+                return self._keep(sprite, culture, top, left)
+        return self._keep(sprite, culture, *self._anywhere(sprite))
+
+    def _keep(self, sprite, culture, top, left):
+        self._centres += (sprite.centres + (top, left)).tolist()
+        self._cultures += [culture] * len(sprite.centres)
+        return top, left
+
+    def _uniform(self, sprite, culture):
+        height, width = self._canvas.owner.shape
+        h, w = sprite.mask.shape
+        while True:
+            y, x = self._rng.random(2)
+            yield int(y * height) - h // 2, int(x * width) - w // 2
+
+    def _clustered(self, sprite, culture):
+        spacing = self._spacing.get(culture)
+        if not self._centres or spacing is None or self._rng.random() < FOUNDERS:
+            yield from self._uniform(sprite, culture)
+        height, width = self._canvas.owner.shape
+        while True:
+            anchor = self._centres[self._rng.integers(len(self._centres))]
+            own = sprite.centres[self._rng.integers(len(sprite.centres))]
+            share, turn = self._rng.random(2)
+            distance = np.interp(share, QUANTILES, spacing)
+            direction = (np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn))
+            for step in range(STEPS):
+                far = distance * (1 + STEP * step)
+                y, x = anchor[0] + far * direction[0], anchor[1] + far * direction[1]
+                if 0 <= y < height and 0 <= x < width:
+                    yield round(y - own[0]), round(x - own[1])
+
+    def _interacting(self, sprite, culture):
+        pulls = {other: pull for (one, other), pull in self._pull.items() if one == culture}
+        partners = [i for i, other in enumerate(self._cultures) if other in pulls]
+        uniform = self._uniform(sprite, culture)
+        if not partners:
+            yield from uniform
+        centres = np.array([self._centres[i] for i in partners])
+        strength = np.array([pulls[self._cultures[i]] for i in partners])
+        names = np.array([self._cultures[i] for i in partners])
+        for _ in count():
+            places = np.array(list(islice(uniform, CHOICES)))
+            middle = places + sprite.centres.mean(0)
+            near = np.hypot(*(middle[:, None] - centres[None]).transpose(2, 0, 1)) < RANGE
+            logs = np.zeros(CHOICES)
+            for other in pulls:
+                of = names == other
+                logs += np.where(near[:, of].any(1), strength[of][0] if of.any() else 0, 0)
+            weights = np.exp(logs - logs.max())
+            choice = self._rng.choice(CHOICES, p=weights / weights.sum())
+            yield int(places[choice, 0]), int(places[choice, 1])
+
+    def _anywhere(self, sprite):
+        """A place with the least overlap, found by looking at all of them."""
+        h, w = sprite.mask.shape
+        height, width = self._canvas.owner.shape
+        if h <= height and w <= width:
+            overlaps = np.rint(self._canvas.overlaps(sprite))
+            for least in np.unique(overlaps)[:5]:
+                places = np.argwhere(overlaps == least)
+                for top, left in self._rng.permutation(places)[:20].tolist():
+                    if self._canvas.fits(sprite, top, left, RARELY_HIDDEN):
+                        return top, left
+        raise DeepMuCSError(
+            f"a piece of {h} × {w} px found no place on a canvas of {height} × {width} px that "
+            f"holds {len(self._centres)} cells; take more images or fewer cells."
+        )

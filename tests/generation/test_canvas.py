@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from discs import canvas, disc, sprite
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
+from deepmucs_utils.generation.compose import run_lengths
+
+
+def test_a_cell_keeps_its_contrast_on_another_level():
+    scene = canvas()
+    scene.add(sprite(grey=90), 20, 30)
+    image = scene.image()
+    assert image[20 + 14, 30 + 14] == 130 - 38
+    assert image[0, 0] == 130
+
+
+def test_the_eight_symmetries_differ_keep_the_cell_and_turn_its_centre_with_it():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (9, 14), np.uint8)
+    labels = np.zeros((9, 14), np.uint8)
+    labels[2, 11] = 1
+    sprites = [make_sprite((pixels, labels, labels, 0.0), [(2, 11)], [1], s) for s in range(8)]
+    assert len({(s.pixels.tobytes(), s.pixels.shape) for s in sprites}) == 8
+    for turned in sprites:
+        assert sorted(turned.pixels.ravel()) == sorted(pixels.ravel())
+        assert np.argwhere(turned.labels).tolist() == turned.centres.tolist()
+
+
+def test_a_symmetry_is_quarter_turns_after_a_mirror_image():
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for symmetry in range(8):
+        turned = make_sprite((pixels, pixels, pixels, 0.0), [(0, 0)], [1], symmetry).pixels
+        first = pixels[:, ::-1] if symmetry >= 4 else pixels
+        assert np.array_equal(turned, np.rot90(first, symmetry % 4))
+
+
+def test_a_free_rotation_keeps_the_area_and_the_centre():
+    pixels, labels, weights, level = disc(radius=10)
+    labels[:16] = 0  # the lower half of a disc
+    y, x = np.mean(np.nonzero(labels), axis=1)
+    turned = make_sprite((pixels, labels, weights, level), [(y, x)], [labels.sum()], 0, 33.0)
+    assert turned.area == turned.labels.sum() == pytest.approx(labels.sum(), rel=0.05)
+    assert turned.centres[0] == pytest.approx(np.mean(np.nonzero(turned.labels), axis=1), abs=0.3)
+
+
+def test_a_later_cell_lies_above_and_takes_its_pixels_from_the_earlier_ones_mask():
+    scene = canvas()
+    scene.add(sprite(grey=90), 20, 30)
+    scene.add(sprite(grey=170), 20, 40)
+    assert scene.image()[34, 54 - 7] == 170 + 2
+    first, second = (scene.owner == 0).sum(), (scene.owner == 1).sum()
+    assert second == sprite().area
+    assert first < second
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+def test_a_matte_does_not_wash_over_a_neighbour(blend):
+    scene = canvas()
+    scene.add(sprite(grey=90), 20, 30)
+    before = scene.image()
+    scene.add(sprite(grey=128, reach=6), 20, 48, blend)  # masks a pixel apart, mattes overlap
+    assert np.array_equal(scene.image()[scene.owner == 0], before[scene.owner == 0])
+
+
+def test_the_blend_changes_pixels_and_never_the_masks():
+    scenes = {}
+    for blend in BLENDS:
+        scenes[blend] = canvas()
+        scenes[blend].add(sprite(grey=90, around=140, reach=3), 20, 30, blend)
+    images = [scene.image() for scene in scenes.values()]
+    assert all(np.array_equal(s.owner, scenes["matte"].owner) for s in scenes.values())
+    ring = np.s_[34, 30 + 14 + 10]  # two pixels outside the mask, inside the matte
+    assert images[0][ring] == 142 and images[1][ring] == 130
+    assert not np.array_equal(images[0], images[2])
+
+
+def test_mixing_two_noises_at_a_seam_keeps_their_deviation():
+    rng = np.random.default_rng(0)
+    ground, cell = np.rint(rng.normal(128, 4, (2, 300, 300))).astype(np.uint8)
+    half = np.full((300, 300), 128, np.uint8)
+    scene = Canvas(ground, 128.0)
+    scene.paste(make_sprite((cell, np.zeros_like(cell), half, 128.0), [(0, 0)], [1]), 0, 0)
+    assert scene.image().std() == pytest.approx(4, rel=0.03)
+    assert ((ground.astype(float) + cell) / 2).std() < 3  # what a plain mean would give
+
+
+def test_a_group_is_placed_by_its_worst_cell():
+    pixels = np.full((40, 40), 100, np.uint8)
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:, :10], labels[:, 20:] = 1, 2
+    pair = make_sprite((pixels, labels, labels * 100, 128.0), [(20, 5), (20, 30)], [400, 800])
+    scene = canvas()
+    assert scene.fits(pair, 10, -7, 0.1)  # three of ten columns of the first cell stay
+    assert not scene.fits(pair, 10, -8, 0.1)
+    assert list(scene.add(pair, 10, -7)) == [0, 1]
+    assert np.bincount(scene.owner[scene.owner >= 0]).tolist() == [120, 800]
+
+
+SIDES, GAPS = st.integers(1, 12), st.integers(0, 5)
+
+
+@given(SIDES, SIDES, GAPS, GAPS, st.integers(0, 999))
+@settings(max_examples=200, deadline=None)
+def test_run_lengths_of_a_window_are_those_of_the_whole_mask(h, w, below, right, seed):
+    rng = np.random.default_rng(seed)
+    part = rng.random((h, w)) < rng.random()
+    top, left = rng.integers(0, 4, 2)
+    shape = (int(top + h + below), int(left + w + right))
+    whole = np.zeros(shape, np.uint8, order="F")
+    window = np.s_[int(top) : int(top + h), int(left) : int(left + w)]
+    whole[window] = part
+    runs = {"size": list(shape), "counts": run_lengths(window, part, shape)}
+    assert coco_mask.frPyObjects(runs, *shape)["counts"] == coco_mask.encode(whole)["counts"]
