@@ -58,15 +58,16 @@ def _parser():
     compose.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
     compose.add_argument("--set", dest="set_name", required=True, metavar="NAME",
                          help="DeepMuCS800, DeepMuCS1600, DeepMuCS4000, DeepMuCS_val, "
-                              "DeepMuCS_test, a demo set (Demo40, Demo80, Demo200, Demo_val, "
-                              "Demo_test) or a dense set (Dense_train, Dense_val, Dense_test)")  # fmt: skip
+                              "DeepMuCS_test; demo sets Demo40, Demo80, Demo200, Demo_val, "
+                              "Demo_test; dense sets Dense_train, Dense_val, "
+                              "Dense_test")  # fmt: skip
     _scale(compose)
     _seed_and_jobs(compose)
     compose.add_argument("--only", type=int, metavar="I", help="compose image I alone")
     compose.add_argument("--nested", action="store_true",
                          help="begin with the images of the next smaller training set")  # fmt: skip
     compose.add_argument("--placement", default="clustered", metavar="KIND",
-                         help="clustered, uniform or interacting (default %(default)s)")  # fmt: skip
+                         help="clustered (default), uniform or interacting")  # fmt: skip
     compose.add_argument("--blend", default="matte", metavar="MODE",
                          help="matte, hard, poisson or mixed (default %(default)s)")  # fmt: skip
     compose.add_argument("--rotation", default="symmetries", metavar="KIND",
