@@ -111,13 +111,12 @@ def family(p):
     -------
     list of Parameters
     """
-    prefix = _family(p)
-    names = [name for name in SET_NAMES if name.startswith(prefix) and name[-1].isdigit()]
-    return [replace(p, set_name=name) for name in names]
+    names = [name for name in SET_NAMES if name.startswith(_family(p))]
+    return [replace(p, set_name=name) for name in names if get_recipe(name).split == "train"]
 
 
 def _family(p):
-    return "Demo" if p.set_name.startswith("Demo") else "DeepMuCS"
+    return next(name for name in ("Demo", "Dense", "DeepMuCS") if p.set_name.startswith(name))
 
 
 def data_root(p):
