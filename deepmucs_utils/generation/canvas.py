@@ -13,7 +13,6 @@ import numpy as np
 
 from deepmucs_utils.generation.bank import WEIGHT
 
-LEAST_INSIDE = 0.25  # share of a cell that the canvas' edge must leave
 SYMMETRIES = 8  # of the square: four quarter turns, and the same after a mirror image
 BLENDS = ("matte", "hard", "poisson")
 
@@ -113,6 +112,29 @@ def _rotate(planes, centres, angle):
     return turned, points[:, ::-1]
 
 
+def window(outer, inner, top, left):
+    """Where a sprite meets the canvas.
+
+    Parameters
+    ----------
+    outer, inner : tuple of int
+        Heights and widths of canvas and sprite, px.
+    top, left : int
+        The sprite's corner on the canvas; may be negative.
+
+    Returns
+    -------
+    here, part : tuple of slice
+        The same pixels on the canvas and in the sprite.
+    """
+    height, width = outer
+    h, w = inner
+    if top >= 0 and left >= 0 and top + h <= height and left + w <= width:
+        return np.s_[top : top + h, left : left + w], np.s_[:, :]
+    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + h, height), min(left + w, width)
+    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
 class Canvas:
     """An image in the making.
 
@@ -133,54 +155,7 @@ class Canvas:
         self.level = level
         self.owner = np.full(background.shape, -1, np.int16)
         self._occupied = np.zeros(background.shape, np.uint8)
-        self._areas, self._visible = [], []
-        self.windows = []
-
-    def window(self, shape, top, left):
-        """Slices of the canvas and of a sprite of some shape whose corner lies at (top, left)."""
-        height, width = self.owner.shape
-        h, w = shape
-        if top >= 0 and left >= 0 and top + h <= height and left + w <= width:
-            return np.s_[top : top + h, left : left + w], np.s_[:, :]
-        y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + h, height), min(left + w, width)
-        return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-
-    def fits(self, sprite, top, left, most_hidden):
-        """Whether a piece may lie there: enough of each cell inside, not too much hidden.
-
-        Parameters
-        ----------
-        sprite : Sprite
-        top, left : int
-            Corner of the sprite, px; may be negative.
-        most_hidden : float
-            Share of its area that the piece may share with others, and share of any cell below
-            that may be hidden in the end.
-
-        Returns
-        -------
-        bool
-        """
-        here, part = self.window(sprite.mask.shape, top, left)
-        mask = sprite.mask[part]
-        if mask.shape != sprite.mask.shape:
-            if mask.size == 0:
-                return False
-            inside = np.bincount(sprite.labels[part].ravel(), minlength=len(sprite.areas) + 1)[1:]
-            if (inside < LEAST_INSIDE * sprite.areas).any():
-                return False
-        shared = cv2.bitwise_and(self._occupied[here], mask)
-        overlap = cv2.countNonZero(shared)
-        if overlap == 0:
-            return True
-        if overlap > most_hidden * sprite.area:
-            return False
-        below = self.owner[here][shared > 0]
-        cells, hidden = np.unique(below, return_counts=True)
-        return all(
-            self._visible[cell] - count >= (1 - most_hidden) * self._areas[cell]
-            for cell, count in zip(cells.tolist(), hidden.tolist(), strict=True)
-        )
+        self._windows = []
 
     def add(self, sprite, top, left, blend="matte"):
         """Paste a piece and record its cells' masks above those that are there.
@@ -196,26 +171,18 @@ class Canvas:
         range
             Numbers of its cells.
         """
-        here, part = self.window(sprite.mask.shape, top, left)
+        here, part = window(self.owner.shape, sprite.mask.shape, top, left)
         mask, labels = sprite.mask[part], sprite.labels[part]
         self.paste(sprite, top, left, blend)
-        first = len(self._areas)
-        shared = cv2.bitwise_and(self._occupied[here], mask)
-        if cv2.countNonZero(shared):
-            below = self.owner[here][shared > 0]
-            for cell, hidden in zip(*np.unique(below, return_counts=True), strict=True):
-                self._visible[cell] -= int(hidden)
-        inside = mask > 0
-        np.copyto(self.owner[here], labels.astype(np.int16) + (first - 1), where=inside)
-        cv2.bitwise_or(self._occupied[here], mask, dst=self._occupied[here])
-        self._areas += sprite.areas.tolist()
-        self._visible += sprite.areas.tolist()
-        self.windows += [here] * len(sprite.areas)
-        return range(first, len(self._areas))
+        first = len(self._windows)
+        np.copyto(self.owner[here], labels.astype(np.int16) + (first - 1), where=mask > 0)
+        self._occupied[here] |= mask
+        self._windows += [here] * len(sprite.areas)
+        return range(first, len(self._windows))
 
     def paste(self, sprite, top, left, blend="matte"):
         """Paste pixels alone; where another cell lies, only through the mask."""
-        here, part = self.window(sprite.mask.shape, top, left)
+        here, part = window(self.owner.shape, sprite.mask.shape, top, left)
         weights, mask = sprite.weights[part], sprite.mask[part]
         if blend == "hard":
             weights = mask
@@ -249,20 +216,9 @@ class Canvas:
         cloned = cloned[pad:-pad, pad:-pad].astype(np.float32) - self.level
         np.copyto(self.deviation[here], cloned, where=taken)
 
-    def overlaps(self, sprite):
-        """Number of occupied pixels under a piece for every place wholly inside the canvas.
-
-        Returns
-        -------
-        ndarray of float32, shape (height - h + 1, width - w + 1)
-        """
-        occupied = (self._occupied > 0).astype(np.float32)
-        mask = (sprite.mask > 0).astype(np.float32)
-        return cv2.matchTemplate(occupied, mask, cv2.TM_CCORR)
-
     def visible(self, number):
         """Window and mask of what is visible of a cell."""
-        here = self.windows[number]
+        here = self._windows[number]
         return here, self.owner[here] == number
 
     def image(self):

@@ -13,7 +13,9 @@ from pycocotools import mask as coco_mask
 from deepmucs_utils.data.cultures import CATEGORY_ID, CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
-from deepmucs_utils.generation.placement import PLACEMENTS, Places
+from deepmucs_utils.generation.placement import PLACEMENTS, Layout, Places
+
+ATTEMPTS = 5  # layouts tried for an image before it counts as too full
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,10 @@ def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (froze
     canvas, background = _open_canvas(plan, recipe, bank, rng)
     _scatter_artefacts(canvas, bank, rng)
 
-    interactions = {(one, other): pull for one, other, pull in style.interactions}
-    places = Places(canvas, rng, style.placement, bank.facts["spacing"], interactions)
-    pieces = sorted(plan.cells, key=lambda piece: table["height_in_scene"][piece[0]])
     placed = []
-    for row, symmetry in pieces:
-        first = table["first_member"][row]
-        members = slice(first, first + table["cells"][row])
-        angle = 360 * rng.random() if style.rotation == "free" else 0.0
-        centres, areas = table["centres"][members], table["areas"][members]
-        sprite = make_sprite(bank.arrays(row), centres, areas, symmetry, angle)
-        top, left = places.draw(sprite, table["culture"][row])
+    pieces = _lay_out(plan, bank, canvas.owner.shape, style, rng)
+    pieces.sort(key=lambda piece: table["height_in_scene"][piece[0]])
+    for number, (row, symmetry, angle, sprite, top, left) in enumerate(pieces):
         blend = BLENDS[look.integers(len(BLENDS))] if style.blend == "mixed" else style.blend
         canvas.add(sprite, top, left, blend)
         shared = {
@@ -107,7 +102,7 @@ def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (froze
             "donor_image": table["file_name"][row],
             "donor_well": table["well"][row],
             "donor_hours": table["hours"][row],
-            "piece": len(placed) and placed[-1]["piece"] + 1,
+            "piece": number,
             "symmetry": symmetry,
             "angle": angle,
             "blend": blend,
@@ -116,9 +111,38 @@ def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (froze
         }
         placed += [
             shared | {"donor_annotation": int(donor), "area": int(area)}
-            for donor, area in zip(table["ids"][members], sprite.areas, strict=True)
+            for donor, area in zip(table["ids"][_members(table, row)], sprite.areas, strict=True)
         ]
     return canvas.image(), *_records(plan, canvas, placed, background)
+
+
+def _lay_out(plan, bank, shape, style, rng):
+    """Turn the pieces and find their places, the largest first; again from the start when the last
+    ones find none."""
+    table = _table(bank)
+    pieces = []
+    for row, symmetry in plan.cells:
+        angle = 360 * rng.random() if style.rotation == "free" else 0.0
+        centres, areas = (table[name][_members(table, row)] for name in ("centres", "areas"))
+        sprite = make_sprite(bank.arrays(row), centres, areas, symmetry, angle)
+        pieces.append((row, symmetry, angle, sprite))
+    pieces.sort(key=lambda piece: -piece[3].area)
+    interactions = {(one, other): pull for one, other, pull in style.interactions}
+    for attempt in range(ATTEMPTS):
+        places = Places(Layout(shape), rng, style.placement, bank.facts["spacing"], interactions)
+        try:
+            return [
+                (*piece, *places.draw(piece[3], table["culture"][piece[0]])) for piece in pieces
+            ]
+        except DeepMuCSError:
+            if attempt == ATTEMPTS - 1:
+                raise
+
+
+def _members(table, row):
+    """Slice of the bank's members that are the cells of a cutout."""
+    first = table["first_member"][row]
+    return slice(first, first + table["cells"][row])
 
 
 def _records(plan, canvas, placed, background):
@@ -127,10 +151,10 @@ def _records(plan, canvas, placed, background):
     visible = [canvas.visible(number) for number in range(len(placed))]
     runs = [{"size": [height, width], "counts": run_lengths(*v, (height, width))} for v in visible]
     rles = coco_mask.frPyObjects(runs, height, width) if runs else []
-    boxes, areas = (coco_mask.toBbox(rles), coco_mask.area(rles)) if runs else ([], [])
+    boxes = coco_mask.toBbox(rles) if runs else []
     annotations, provenance = [], []
     for number, cell in enumerate(placed):
-        area = int(areas[number])
+        area = sum(runs[number]["counts"][1::2])
         ids = {"id": plan.first_id + number, "image_id": plan.index}
         annotations.append(
             ids

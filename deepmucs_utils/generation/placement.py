@@ -8,13 +8,16 @@ together or keeps them apart: a known truth for the analysis of interactions.
 
 from itertools import count, islice
 
+import cv2
 import numpy as np
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.bank import QUANTILES
+from deepmucs_utils.generation.canvas import window
 
 PLACEMENTS = ("clustered", "uniform", "interacting")
-MOST_HIDDEN = 0.1  # share of a cell that may lie under others, or that it may hide of one
+LEAST_INSIDE = 0.25  # share of a cell that the canvas' edge must leave
+MOST_HIDDEN = 0.1  # share of a cell that may overlap with others
 RARELY_HIDDEN = 0.2  # the same for one cell in twenty, and where there is no room
 RARE = 0.05
 TRIES = 200  # places tried before every place is looked at
@@ -25,12 +28,96 @@ CHOICES = 16  # places that interactions choose from
 RANGE = 60.0  # px, centre to centre, within which cells of two cultures interact
 
 
+class Layout:
+    """Which pixels of an image are taken, before anything is pasted.
+
+    Which of two overlapping cells lies above is decided later, so their overlap counts against
+    both: whatever the order, no cell ends with less than it is allowed to lose.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the image, px.
+    """
+
+    def __init__(self, shape):
+        self.shape = shape
+        self._claims = np.full(shape, -1, np.int16)  # the first cell that took the pixel
+        self._occupied = np.zeros(shape, np.uint8)
+        self._areas, self._lost = [], []
+
+    def fits(self, sprite, top, left, most_hidden):
+        """Whether a piece may lie there: enough of each cell inside, not too much overlap.
+
+        Parameters
+        ----------
+        sprite : Sprite
+        top, left : int
+            Corner of the sprite, px; may be negative.
+        most_hidden : float
+            Share of its area that any cell, of the piece or below, may overlap with others.
+
+        Returns
+        -------
+        bool
+        """
+        here, part = window(self.shape, sprite.mask.shape, top, left)
+        mask = sprite.mask[part]
+        if mask.shape != sprite.mask.shape:
+            if mask.size == 0:
+                return False
+            inside = np.bincount(sprite.labels[part].ravel(), minlength=len(sprite.areas) + 1)[1:]
+            if (inside < LEAST_INSIDE * sprite.areas).any():
+                return False
+        shared = cv2.bitwise_and(self._occupied[here], mask)
+        overlap = cv2.countNonZero(shared)
+        if overlap == 0:
+            return True
+        if overlap > most_hidden * sprite.area:
+            return False
+        shared = shared > 0
+        own = np.bincount(sprite.labels[part][shared], minlength=len(sprite.areas) + 1)[1:]
+        if (own > most_hidden * sprite.areas).any():
+            return False
+        cells, lost = np.unique(self._claims[here][shared], return_counts=True)
+        return all(
+            self._lost[cell] + number <= most_hidden * self._areas[cell]
+            for cell, number in zip(cells.tolist(), lost.tolist(), strict=True)
+        )
+
+    def put(self, sprite, top, left):
+        """Take the pixels of a piece."""
+        here, part = window(self.shape, sprite.mask.shape, top, left)
+        mask, labels = sprite.mask[part], sprite.labels[part]
+        shared = cv2.bitwise_and(self._occupied[here], mask) > 0
+        first = len(self._areas)
+        self._areas += sprite.areas.tolist()
+        self._lost += np.bincount(labels[shared], minlength=len(sprite.areas) + 1)[1:].tolist()
+        if shared.any():
+            cells, lost = np.unique(self._claims[here][shared], return_counts=True)
+            for cell, number in zip(cells.tolist(), lost.tolist(), strict=True):
+                self._lost[cell] += number
+        fresh = (mask > 0) & ~shared
+        np.copyto(self._claims[here], labels.astype(np.int16) + (first - 1), where=fresh)
+        self._occupied[here] |= mask
+
+    def overlaps(self, sprite):
+        """Number of taken pixels under a piece for every place wholly inside the image.
+
+        Returns
+        -------
+        ndarray of float32, shape (height - h + 1, width - w + 1)
+        """
+        occupied = (self._occupied > 0).astype(np.float32)
+        return cv2.matchTemplate(occupied, (sprite.mask > 0).astype(np.float32), cv2.TM_CCORR)
+
+
 class Places:
     """Draws places for the pieces of one image.
 
     Parameters
     ----------
-    canvas : Canvas
+    layout : Layout
     rng : numpy.random.Generator
     kind : {"clustered", "uniform", "interacting"}
     spacing : dict of str to list of float
@@ -40,14 +127,14 @@ class Places:
         other culture is taken than one beyond; negative keeps them apart.
     """
 
-    def __init__(self, canvas, rng, kind, spacing, interactions=None):
-        self._canvas, self._rng, self._kind, self._spacing = canvas, rng, kind, spacing
+    def __init__(self, layout, rng, kind, spacing, interactions=None):
+        self._layout, self._rng, self._kind, self._spacing = layout, rng, kind, spacing
         pairs = interactions or {}
         self._pull = dict(pairs) | {(b, a): pull for (a, b), pull in pairs.items()}
         self._centres, self._cultures = [], []
 
     def draw(self, sprite, culture):
-        """Draw a place.
+        """Draw a place and take it.
 
         Parameters
         ----------
@@ -62,22 +149,23 @@ class Places:
         Raises
         ------
         DeepMuCSError
-            If there is no place on the canvas where the overlap stays allowed.
+            If there is no place in the image where the overlap stays allowed.
         """
         most_hidden = RARELY_HIDDEN if self._rng.random() < RARE else MOST_HIDDEN
         propose = getattr(self, f"_{self._kind}")
         for top, left in islice(propose(sprite, culture), TRIES):
-            if self._canvas.fits(sprite, top, left, most_hidden):
+            if self._layout.fits(sprite, top, left, most_hidden):
                 return self._keep(sprite, culture, top, left)
         return self._keep(sprite, culture, *self._anywhere(sprite))
 
     def _keep(self, sprite, culture, top, left):
+        self._layout.put(sprite, top, left)
         self._centres += (sprite.centres + (top, left)).tolist()
         self._cultures += [culture] * len(sprite.centres)
         return top, left
 
     def _uniform(self, sprite, culture):
-        height, width = self._canvas.owner.shape
+        height, width = self._layout.shape
         h, w = sprite.mask.shape
         while True:
             y, x = self._rng.random(2)
@@ -87,7 +175,7 @@ class Places:
         spacing = self._spacing.get(culture)
         if not self._centres or spacing is None or self._rng.random() < FOUNDERS:
             yield from self._uniform(sprite, culture)
-        height, width = self._canvas.owner.shape
+        height, width = self._layout.shape
         while True:
             anchor = self._centres[self._rng.integers(len(self._centres))]
             own = sprite.centres[self._rng.integers(len(sprite.centres))]
@@ -124,13 +212,13 @@ class Places:
     def _anywhere(self, sprite):
         """A place with the least overlap, found by looking at all of them."""
         h, w = sprite.mask.shape
-        height, width = self._canvas.owner.shape
+        height, width = self._layout.shape
         if h <= height and w <= width:
-            overlaps = np.rint(self._canvas.overlaps(sprite))
+            overlaps = np.rint(self._layout.overlaps(sprite))
             for least in np.unique(overlaps)[:5]:
                 places = np.argwhere(overlaps == least)
                 for top, left in self._rng.permutation(places)[:20].tolist():
-                    if self._canvas.fits(sprite, top, left, RARELY_HIDDEN):
+                    if self._layout.fits(sprite, top, left, RARELY_HIDDEN):
                         return top, left
         raise DeepMuCSError(
             f"a piece of {h} × {w} px found no place on a canvas of {height} × {width} px that "

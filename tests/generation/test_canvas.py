@@ -87,18 +87,6 @@ def test_mixing_two_noises_at_a_seam_keeps_their_deviation():
     assert ((ground.astype(float) + cell) / 2).std() < 3  # what a plain mean would give
 
 
-def test_a_group_is_placed_by_its_worst_cell():
-    pixels = np.full((40, 40), 100, np.uint8)
-    labels = np.zeros((40, 40), np.uint8)
-    labels[:, :10], labels[:, 20:] = 1, 2
-    pair = make_sprite((pixels, labels, labels * 100, 128.0), [(20, 5), (20, 30)], [400, 800])
-    scene = canvas()
-    assert scene.fits(pair, 10, -7, 0.1)  # three of ten columns of the first cell stay
-    assert not scene.fits(pair, 10, -8, 0.1)
-    assert list(scene.add(pair, 10, -7)) == [0, 1]
-    assert np.bincount(scene.owner[scene.owner >= 0]).tolist() == [120, 800]
-
-
 SIDES, GAPS = st.integers(1, 12), st.integers(0, 5)
 
 

@@ -4,7 +4,8 @@ from discs import canvas, sprite
 from scipy.spatial import cKDTree
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.placement import Places
+from deepmucs_utils.generation.canvas import make_sprite
+from deepmucs_utils.generation.placement import Layout, Places
 
 SPACING = {"A172": np.linspace(18, 22, 41).tolist(), "BV2": np.linspace(18, 22, 41).tolist()}
 
@@ -12,7 +13,7 @@ SPACING = {"A172": np.linspace(18, 22, 41).tolist(), "BV2": np.linspace(18, 22, 
 def scatter(kind, seed, number=20, size=(400, 400), interactions=None, cultures=("A172", "BV2")):
     """Centres and cultures of cells placed in one image."""
     scene = canvas(*size)
-    places = Places(scene, np.random.default_rng(seed), kind, SPACING, interactions)
+    places = Places(Layout(size), np.random.default_rng(seed), kind, SPACING, interactions)
     cell, centres = sprite(radius=6), []
     for index in range(number):
         top, left = places.draw(cell, cultures[index % len(cultures)])
@@ -63,24 +64,39 @@ def test_interacting_cultures_attract_or_repel_each_other():
     assert partners_nearby(3.0) > 1.4 * partners_nearby(0)
 
 
-def test_a_cell_that_finds_no_place_by_chance_gets_the_last_free_one():
-    scene = canvas(100, 120)
-    places = Places(scene, np.random.default_rng(0), "uniform", {})
-    wall = sprite(radius=6)
-    scene._occupied[:] = 255
-    scene._occupied[40:60, 50:70] = 0
-    scene._areas, scene._visible = [12000], [12000]
-    scene.owner[scene._occupied > 0] = 0
-    top, left = places.draw(wall, "A172")
-    assert 40 - 6 <= top + 12 - 6 and top + 12 + 6 <= 60 + 6
-    assert scene.fits(wall, top, left, 0.2)
-    assert 50 - 6 <= left + 12 - 6 and left + 12 + 6 <= 70 + 6
+def test_a_group_is_placed_by_its_worst_cell():
+    pixels = np.full((40, 40), 100, np.uint8)
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:, :10], labels[:, 20:] = 1, 2
+    pair = make_sprite((pixels, labels, labels * 100, 128.0), [(20, 5), (20, 30)], [400, 800])
+    layout = Layout((100, 120))
+    assert layout.fits(pair, 10, -7, 0.1)  # three of ten columns of the first cell stay
+    assert not layout.fits(pair, 10, -8, 0.1)
+    layout.put(pair, 10, 50)
+    assert not layout.fits(pair, 10, 59, 0.1)  # hides one of ten columns, but twice
+    assert layout.fits(pair, 49, 50, 0.1)  # one of forty rows
+
+
+def test_overlaps_add_up_over_all_neighbours():
+    layout, cell = Layout((100, 100)), sprite(radius=6)
+    layout.put(cell, 30, 30)
+    assert layout.fits(cell, 30, 40, 0.2) and layout.fits(cell, 30, 20, 0.2)
+    layout.put(cell, 30, 40)
+    assert not layout.fits(cell, 30, 20, 0.1)
+
+
+def test_a_piece_that_finds_no_place_by_chance_gets_the_last_free_one():
+    layout = Layout((100, 120))
+    wall = np.ones((100, 120), np.uint8)
+    wall[40:56, 50:66] = 0
+    layout.put(make_sprite((wall, wall, wall, 128.0), [(50, 60)], [int(wall.sum())]), 0, 0)
+    places = Places(layout, np.random.default_rng(0), "uniform", {})
+    top, left = places.draw(sprite(radius=7, margin=0), "A172")
+    assert 38 <= top <= 43 and 48 <= left <= 53  # the hole is at (40, 50), a fifth may overlap
 
 
 def test_a_canvas_that_is_too_small_is_an_error_with_numbers():
+    places = Places(Layout((40, 40)), np.random.default_rng(0), "uniform", {})
     with pytest.raises(DeepMuCSError, match=r"31 × 31 px found no place on a canvas of 40 × 40"):
-        scene = canvas(40, 40)
-        places = Places(scene, np.random.default_rng(0), "uniform", {})
-        cell = sprite(radius=9)
         for _ in range(20):
-            scene.add(cell, *places.draw(cell, "A172"))
+            places.draw(sprite(radius=9), "A172")
