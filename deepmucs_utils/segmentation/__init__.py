@@ -1,0 +1,17 @@
+"""DeepMuCS-Segmentation (paper, section III): the network, its training and its predictions."""
+
+import logging
+import os
+import warnings
+
+# Threads that spin while they wait make a step several times as long when others use the machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What detectron2, which is older than this torch, sets off in it; none of it matters here.
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+from deepmucs_utils.segmentation import resnest, sampling  # noqa: E402, F401  (registered)
+from deepmucs_utils.segmentation.config import add_deepmucs_config, get_config  # noqa: E402
+
+__all__ = ["add_deepmucs_config", "get_config"]

@@ -1,0 +1,198 @@
+"""ResNeSt with deformable convolution, as a detectron2 backbone (paper, section III-A).
+
+The network is timm's; in the stages named by the configuration the 3×3 convolution inside split
+attention is replaced by a modulated deformable one. Both splits of a block sample at the same,
+learnt, places. This is the definition of the ResNeSt authors' detectron2 fork, to the bit.
+
+References
+----------
+Zhang et al., ResNeSt: Split-Attention Networks, 2020 (the paper's reference [8]).
+Zhu et al., Deformable ConvNets v2, 2019.
+"""
+
+import timm
+import torch
+from detectron2.layers import ShapeSpec, get_norm
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
+from torch import nn
+from torchvision.ops import deform_conv2d
+
+STAGES = ("res2", "res3", "res4", "res5")
+
+
+class DeformableConv2d(nn.Module):
+    """A modulated deformable convolution with stride 1 that takes the place of a 3×3 one.
+
+    Parameters
+    ----------
+    conv : nn.Conv2d
+        The convolution to replace; its weight is taken over.
+    deformable_groups : int
+        Groups of input channels that have their own sampling places.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out, in / groups, 3, 3)
+    offset : nn.Conv2d
+        Gives ``27 × deformable_groups`` channels, two for each of the nine taps of a group (y and
+        x in turn) and then one for each tap, the modulation before its sigmoid. It has
+        ``deformable_groups`` groups and starts at zero: no displacement, modulation one half.
+    """
+
+    def __init__(self, conv, deformable_groups):
+        super().__init__()
+        self.weight = conv.weight
+        self.padding, self.dilation = conv.padding, conv.dilation
+        self.offset = nn.Conv2d(
+            conv.in_channels,
+            27 * deformable_groups,
+            kernel_size=3,
+            padding=conv.padding,
+            dilation=conv.dilation,
+            groups=deformable_groups,
+        )
+        nn.init.zeros_(self.offset.weight)
+        nn.init.zeros_(self.offset.bias)
+
+    def sampling(self, x):
+        """Where the taps sample, and with what weight.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n, in, h, w)
+
+        Returns
+        -------
+        displacement : Tensor, shape (n, 18 × deformable_groups, h, w)
+            In pixels of ``x``; y and x of each tap in turn.
+        modulation : Tensor, shape (n, 9 × deformable_groups, h, w)
+            From 0 to 1.
+        """
+        out = self.offset(x)
+        taps = out.shape[1] // 3
+        return out[:, : 2 * taps], out[:, 2 * taps :].sigmoid()
+
+    def forward(self, x):
+        displacement, modulation = self.sampling(x)
+        if x.device.type == "cpu" and torch.is_grad_enabled():
+            return _deform_conv2d_on_cpu(x, displacement, modulation, self.weight, self.dilation)
+        return deform_conv2d(
+            x,
+            displacement,
+            self.weight,
+            padding=self.padding,
+            dilation=self.dilation,
+            mask=modulation,
+        )
+
+
+def _deform_conv2d_on_cpu(x, displacement, modulation, weight, dilation):
+    """What ``deform_conv2d`` does, by bilinear sampling and a product of matrices.
+
+    torchvision's gradient on the CPU takes most of a training step; this one is some ten times as
+    fast and differs in the last digits (`benchmarks`).
+    """
+    n, channels, height, width = x.shape
+    deformable_groups = displacement.shape[1] // 18
+    groups = channels // weight.shape[1]
+    steps = torch.arange(-1.0, 2.0)
+    tap_y, tap_x = (steps * d for d in dilation)
+    y, x_ = displacement.reshape(n * deformable_groups, 3, 3, 2, height, width).unbind(3)
+    y = y + tap_y.reshape(3, 1, 1, 1) + torch.arange(height).reshape(height, 1)
+    x_ = x_ + tap_x.reshape(3, 1, 1) + torch.arange(width)
+    places = torch.stack(((2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    taps = nn.functional.grid_sample(
+        x.reshape(n * deformable_groups, -1, height, width),
+        places.reshape(n * deformable_groups, 9 * height, width, 2),
+        align_corners=False,
+    )
+    taps = taps.reshape(n, deformable_groups, -1, 9, height * width)
+    taps = taps * modulation.reshape(n, deformable_groups, 1, 9, height * width)
+    out = weight.reshape(groups, weight.shape[0] // groups, -1) @ taps.reshape(
+        n, groups, -1, height * width
+    )
+    return out.reshape(n, -1, height, width)
+
+
+class ResNeSt(Backbone):
+    """timm's ResNeSt as a bottom-up network.
+
+    Parameters
+    ----------
+    variant : str
+        Name in timm, e.g. ``"resnest200e"``.
+    norm : str
+        Kind of normalisation, as detectron2's ``get_norm`` takes it.
+    deform_on_per_stage : sequence of bool
+        For res2 to res5, whether its convolutions are deformable.
+    deformable_groups : int
+    **options
+        For timm, e.g. ``channels`` and ``stem_width`` of a narrower network.
+    """
+
+    def __init__(self, variant, norm, deform_on_per_stage, deformable_groups, **options):
+        super().__init__()
+        self.net = timm.create_model(
+            variant,
+            features_only=True,
+            out_indices=(1, 2, 3, 4),
+            norm_layer=lambda channels, **_: get_norm(norm, channels),
+            **options,
+        )
+        for number, deform in enumerate(deform_on_per_stage, start=1):
+            if deform:
+                for block in self.net[f"layer{number}"]:
+                    block.conv2.conv = DeformableConv2d(block.conv2.conv, deformable_groups)
+        info = self.net.feature_info
+        self._out_features = list(STAGES)
+        self._out_feature_channels = dict(zip(STAGES, info.channels(), strict=True))
+        self._out_feature_strides = dict(zip(STAGES, info.reduction(), strict=True))
+
+    def forward(self, x):
+        """Feature maps by stage, of strides 4, 8, 16 and 32; ``x`` has shape (n, 3, h, w)."""
+        return dict(zip(STAGES, self.net(x), strict=True))
+
+    def output_shape(self):
+        return {
+            name: ShapeSpec(
+                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
+            )
+            for name in STAGES
+        }
+
+
+@BACKBONE_REGISTRY.register()
+def build_resnest_fpn_backbone(cfg, input_shape):
+    """ResNeSt and the feature pyramid on it, levels p2 to p6 (strides 4 to 64).
+
+    Parameters
+    ----------
+    cfg : CfgNode
+        With `config.add_deepmucs_config`'s keys.
+    input_shape : ShapeSpec
+        Three channels are expected.
+
+    Returns
+    -------
+    FPN
+    """
+    resnest, resnets = cfg.MODEL.RESNEST, cfg.MODEL.RESNETS
+    options = {"in_chans": input_shape.channels}
+    if resnest.CHANNELS:
+        options |= {"channels": tuple(resnest.CHANNELS), "stem_width": resnest.STEM_WIDTH}
+    bottom_up = ResNeSt(
+        resnest.VARIANT,
+        resnets.NORM,
+        resnets.DEFORM_ON_PER_STAGE,
+        resnets.DEFORM_NUM_GROUPS,
+        **options,
+    )
+    return FPN(
+        bottom_up=bottom_up,
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )

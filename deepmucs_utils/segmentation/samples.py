@@ -1,0 +1,262 @@
+"""Training samples: an image of a co-culture set with its cells, as detectron2 takes them.
+
+What a sample looks like depends on the run's seed, the epoch and the image alone, so it is the same
+for any number of loader processes and after a restart.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from detectron2.structures import BitMasks, Boxes, Instances
+from hotcoco import mask as coco_mask
+from torch.utils.data import DataLoader, Dataset
+
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.records import read_ground_truth
+
+LEAST_VISIBLE = 0.25  # share of a cell that a crop must leave for it to be trained on
+
+
+class CoCultureSet(Dataset):
+    """The images and cells of a co-culture set folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        With ``images`` and ``annotations.json``, as `deepmucs compose` writes it.
+
+    Attributes
+    ----------
+    images : list of dict
+        COCO image records.
+    categories : list of dict
+        COCO categories, by ascending id; class number k of the network is the k-th of them.
+
+    Raises
+    ------
+    DeepMuCSError
+        If the folder is no co-culture set or holds no cell.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        source = self.folder / "annotations.json"
+        if not source.is_file():
+            raise DeepMuCSError(
+                f"{self.folder}: no co-culture set, annotations.json is missing; "
+                "`deepmucs compose` writes one."
+            )
+        content = read_ground_truth(source)
+        self.images = content["images"]
+        self.categories = sorted(content["categories"], key=lambda category: category["id"])
+        self._class = {category["id"]: k for k, category in enumerate(self.categories)}
+        self._cells = {image["id"]: [] for image in self.images}
+        for cell in content["annotations"]:
+            if not cell.get("iscrowd"):
+                self._cells[cell["image_id"]].append(cell)
+        if not any(self._cells.values()):
+            raise DeepMuCSError(f"{source}: holds no cells; expected at least one.")
+
+    def __len__(self):
+        return len(self.images)
+
+    def path(self, index):
+        """Path of an image's file."""
+        return self.folder / "images" / self.images[index]["file_name"]
+
+    def __getitem__(self, index):
+        """Pixels, masks and classes of an image.
+
+        Returns
+        -------
+        image : ndarray of uint8, shape (h, w)
+        masks : ndarray of bool, shape (n, h, w)
+        classes : ndarray of int64, shape (n,)
+        """
+        record = self.images[index]
+        image = read_image(self.path(index))
+        if image.shape != (record["height"], record["width"]):
+            raise DeepMuCSError(
+                f"{self.path(index)}: found {image.shape[0]} × {image.shape[1]} px, expected "
+                f"{record['height']} × {record['width']} as in annotations.json; compose the set "
+                "again."
+            )
+        cells = self._cells[record["id"]]
+        masks = [_decode(cell["segmentation"], image.shape) for cell in cells]
+        classes = [self._class[cell["category_id"]] for cell in cells]
+        stacked = np.stack(masks) if masks else np.zeros((0, *image.shape), bool)
+        return image, stacked, np.array(classes, np.int64)
+
+
+def read_image(path):
+    """Read an 8-bit grey image; shape (height, width).
+
+    Raises
+    ------
+    DeepMuCSError
+        If the file is missing or no image.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if Path(path).is_file() else None
+    if image is None:
+        raise DeepMuCSError(f"{path}: not a readable image; expected an 8-bit grey PNG or TIFF.")
+    return image
+
+
+def _decode(segmentation, shape):
+    if isinstance(segmentation, dict):
+        return np.asarray(coco_mask.decode(segmentation)).astype(bool)
+    canvas = np.zeros(shape, np.uint8)
+    for polygon in segmentation:
+        cv2.fillPoly(canvas, [np.rint(polygon).astype(np.int32).reshape(-1, 2)], 1)
+    return canvas.astype(bool)
+
+
+class Samples(Dataset):
+    """Samples by (epoch, index), augmented as a configuration says.
+
+    Parameters
+    ----------
+    source : sequence
+        Gives image, masks and classes by index; a `CoCultureSet`, for example.
+    cfg : CfgNode
+        ``INPUT``: crop, symmetries and scale.
+    seed : int
+    """
+
+    def __init__(self, source, cfg, seed):
+        self.source, self.input, self.seed = source, cfg.INPUT, seed
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, key):
+        """A sample as detectron2 takes it, with ``name`` and ``seed`` beside image and cells."""
+        epoch, index = key
+        rng = sample_generator(self.seed, epoch, index)
+        image, masks, classes = self.source[index]
+        image, masks, classes = _crop(image, masks, classes, self.input.CROP, rng)
+        image, masks = _turn(image, masks, self.input, rng)
+        size = int(rng.choice(self.input.MIN_SIZE_TRAIN))
+        image, masks = rescale(image, size, masks)
+        return {
+            "image": to_tensor(image),
+            "instances": _instances(masks, classes),
+            "name": str(self.source.path(index)),
+            "seed": int(rng.integers(2**62)),
+        }
+
+
+def sample_generator(seed, epoch, index):
+    """The random stream of one sample."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, index)))
+
+
+def to_tensor(image):
+    """Grey pixels as the network's input: float32, shape (3, h, w), three equal channels."""
+    return torch.from_numpy(np.ascontiguousarray(image)).float().expand(3, -1, -1)
+
+
+def rescale(image, short_side, masks=None):
+    """Resize an image so that its short side has a given length; 0 leaves it as it is.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (h, w)
+    short_side : int
+        In pixels.
+    masks : ndarray of bool, shape (n, h, w), optional
+
+    Returns
+    -------
+    image : ndarray of uint8
+    masks : ndarray of bool, or None
+    """
+    factor = short_side / min(image.shape) if short_side else 1.0
+    if factor == 1.0:
+        return image, masks
+    size = tuple(round(side * factor) for side in image.shape[::-1])
+    image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    if masks is not None:
+        resized = [cv2.resize(mask.astype(np.float32), size) >= 0.5 for mask in masks]
+        masks = np.stack(resized) if resized else np.zeros((0, *image.shape), bool)
+    return image, masks
+
+
+def _crop(image, masks, classes, crop, rng):
+    if not crop.ENABLED:
+        return image, masks, classes
+    height, width = (min(a, b) for a, b in zip(crop.SIZE, image.shape, strict=True))
+    top = int(rng.integers(image.shape[0] - height + 1))
+    left = int(rng.integers(image.shape[1] - width + 1))
+    here = np.s_[top : top + height, left : left + width]
+    cut = masks[:, here[0], here[1]]
+    areas = masks.sum((1, 2))
+    kept = cut.sum((1, 2)) >= np.maximum(LEAST_VISIBLE * areas, 1)
+    return image[here], cut[kept], classes[kept]
+
+
+def _turn(image, masks, options, rng):
+    mirror, turns = int(rng.integers(2)), int(rng.integers(4))
+    if options.RANDOM_FLIP == "horizontal" and mirror:
+        image, masks = image[:, ::-1], masks[:, :, ::-1]
+    if options.QUARTER_TURNS and turns:
+        image, masks = np.rot90(image, turns), np.rot90(masks, turns, (1, 2))
+    return image, masks
+
+
+def _instances(masks, classes):
+    instances = Instances(masks.shape[1:])
+    instances.gt_masks = BitMasks(torch.from_numpy(np.ascontiguousarray(masks)))
+    instances.gt_boxes = Boxes(instances.gt_masks.get_bounding_boxes().tensor)
+    instances.gt_classes = torch.from_numpy(classes)
+    return instances[instances.gt_boxes.nonempty()]
+
+
+def batch_keys(length, batch, seed, iteration, rank=0, processes=1):
+    """Which samples an iteration takes.
+
+    The images are shuffled anew in every epoch; iterations go through them without a gap.
+
+    Parameters
+    ----------
+    length : int
+        Number of images.
+    batch : int
+        Images an iteration, over all processes.
+    seed, iteration : int
+    rank, processes : int
+        This process takes every ``processes``-th sample, from ``rank`` on.
+
+    Returns
+    -------
+    list of (epoch, index)
+    """
+    keys = []
+    for position in range(iteration * batch + rank, (iteration + 1) * batch, processes):
+        epoch, place = divmod(position, length)
+        order = sample_generator(seed, epoch, length).permutation(length)
+        keys.append((epoch, int(order[place])))
+    return keys
+
+
+def batches(samples, cfg, start, rank=0, processes=1):
+    """The batches of a training from iteration ``start`` on.
+
+    Yields
+    ------
+    list of dict
+    """
+    keys = [
+        batch_keys(len(samples), cfg.SOLVER.IMS_PER_BATCH, samples.seed, iteration, rank, processes)
+        for iteration in range(start, cfg.SOLVER.MAX_ITER)
+    ]
+    return iter(
+        DataLoader(
+            samples,
+            batch_sampler=keys,
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+            collate_fn=list,
+        )
+    )
