@@ -66,10 +66,15 @@ def run_set(
     runs.for_split(p, "test")  # refuses a set that is not one to train on
     runs.claim(p)
     folder = runs.run_folder(p)
-    for name in RUN_NOTEBOOKS:
-        with _progress(p, f"{runs.label(p)}: {name}"):
-            execute(name, folder / "notebooks" / f"{name}.ipynb", p)
-    return folder / "results.json"
+    copies = [folder / "notebooks" / f"{name}.ipynb" for name in RUN_NOTEBOOKS]
+    results = folder / "results.json"
+    if not results.is_file():
+        copies[-1].unlink(missing_ok=True)  # it writes the results
+    for name, copy in zip(RUN_NOTEBOOKS, copies, strict=True):
+        print(f"{runs.label(p)}: {name}{' is done' if copy.is_file() else ' …'}", flush=True)
+        with _training_shown(p):
+            execute(name, copy, p)
+    return results
 
 
 def execute(name, target, p=None):
@@ -141,28 +146,31 @@ def _injected(source, p):
 
 
 @contextmanager
-def _progress(p, title):
-    """Show on the terminal how far the training is that a notebook runs, from its history file."""
+def _training_shown(p):
+    """Show on the terminal how far the training is that a notebook's kernel runs."""
     done = threading.Event()
-
-    def watch():
-        bar = None
-        while not done.wait(1.0):
-            history = runs.read_history(p)
-            if history is None or not len(history):
-                continue
-            total = int(history["iterations"].iloc[-1])
-            bar = bar or tqdm(total=total, desc=title, unit="it", disable=None)
-            bar.n = int(history["iteration"].iloc[-1])
-            bar.set_postfix(loss=f"{history['total_loss'].iloc[-1]:.2f}")
-        if bar is not None:
-            bar.close()
-
-    print(title, flush=True)
-    watcher = threading.Thread(target=watch, daemon=True)
+    watcher = threading.Thread(target=_watch, args=(p, done), daemon=True)
     watcher.start()
     try:
         yield
     finally:
         done.set()
         watcher.join()
+
+
+def _watch(p, done):
+    from deepmucs_utils.segmentation.curves import read_curves
+
+    folder, bar = runs.run_folder(p), None
+    while not done.wait(2.0):
+        try:
+            curves, iterations = read_curves(folder), runs.iterations(p)
+        except (DeepMuCSError, OSError, ValueError):
+            continue  # not begun, or just being written
+        if curves.index[-1] < iterations and bar is None:
+            bar = tqdm(total=iterations, desc="training", unit="it", disable=None)
+        if bar is not None:
+            bar.update(int(curves.index[-1]) - bar.n)
+            bar.set_postfix(loss=f"{curves['total_loss'].iloc[-1]:.2f}")
+    if bar is not None:
+        bar.close()

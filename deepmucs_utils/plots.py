@@ -54,7 +54,7 @@ def row(images, titles, limits=GREY, columns=None):
     Parameters
     ----------
     images : sequence of ndarray, shape (height, width)
-    titles : sequence of str
+    titles : sequence of str or None
     limits : tuple of float, or sequence of such tuples
         Values shown as black and white, for all images or one by one.
     columns : int, optional
@@ -67,7 +67,8 @@ def row(images, titles, limits=GREY, columns=None):
     columns = columns or len(images)
     lines = -(-len(images) // columns)
     height, width = images[0].shape
-    size = (WIDTH, lines * (WIDTH / columns * height / width + 0.25))
+    heading = 0.25 if any(titles) else 0.0  # inches
+    size = (WIDTH, lines * (WIDTH / columns * height / width + heading))
     _, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
     if np.ndim(limits) == 1:
         limits = [limits] * len(images)
@@ -226,21 +227,20 @@ def profiles(ax, curves):
     ax.legend(ncols=2)
 
 
-def training_curves(history, metric="segm/AP"):
+def training_curves(curves):
     """Losses and validation AP of a training.
 
     Parameters
     ----------
-    history : DataFrame
-        Column ``iteration``, one column a loss and ``metric`` (percent; NaN where not evaluated).
-    metric : str
+    curves : DataFrame
+        From `segmentation.curves.read_curves`.
     """
     _, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
-    left.plot(history["iteration"], history["total_loss"], color="0.2", linewidth=1)
+    left.plot(curves.index, curves["total_loss"], color="0.2", linewidth=1)
     left.set(xlabel="iteration", ylabel="total loss", yscale="log")
-    known = history.dropna(subset=[metric])
-    right.plot(known["iteration"], known[metric], "o-", color=TRAINING_SET_COLOURS[1])
-    right.set(xlabel="iteration", ylabel="validation AP, masks (%)", ylim=(0, None))
+    known = curves["val_segm_AP"].dropna()
+    right.plot(known.index, known, "o-", color=TRAINING_SET_COLOURS[1])
+    right.set(xlabel="iteration", ylabel="validation mAP, masks (%)", ylim=(0, None))
 
 
 def intervals(ax, table, labels, colours):

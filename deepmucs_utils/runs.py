@@ -273,9 +273,8 @@ def write_results(p, metrics):
 
     folder = run_folder(p)
     write_metrics(metrics, folder)
-    solver = yaml.safe_load((folder / "config.yaml").read_text())["SOLVER"]
     results = {
-        "parameters": p.plain() | {"iterations": solver["MAX_ITER"]},
+        "parameters": p.plain() | {"iterations": iterations(p)},
         "sets": {split: _describe(for_split(p, split)) for split in ("train", "val", "test")},
         "metrics": json.loads((folder / "metrics.json").read_text()),
         "environment": environment(),
@@ -284,6 +283,12 @@ def write_results(p, metrics):
     }
     _write_json(folder / "results.json", results)
     return results | {"metrics": read_metrics(folder / "metrics.json")}
+
+
+def iterations(p):
+    """Number of iterations that a run has been or is being trained for."""
+    config = yaml.safe_load((run_folder(p) / "config.yaml").read_text())
+    return config["SOLVER"]["MAX_ITER"]
 
 
 def read_results(p):
