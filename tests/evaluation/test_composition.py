@@ -17,7 +17,7 @@ def test_three_cells_one_wrong_class():
 
 
 def test_true_and_predicted_cells_are_row_and_column_sums():
-    """Of 80 A172 60 are found, 10 called BV2, 10 missed; of 20 BV2 2 are called A172; 5 are false."""
+    """Of 80 A172 60 are found, 10 called BV2, 10 missed; of 20 BV2 2 called A172; 5 are false."""
     counts = Counts(("A172", "BV2"), np.array([[[60, 10, 10], [2, 18, 0], [0, 5, 0]]]))
     assert counts.true.tolist() == [[80, 20]] and counts.predicted.tolist() == [[62, 33]]
 
