@@ -23,19 +23,19 @@ def main(arguments=None):
     Returns
     -------
     int
-        0, or 2 after an error that the user can mend; argparse exits with 2 by itself.
+        0; 1 from ``check`` when there are faults; 2 after an error that the user can mend (argparse
+        exits with 2 by itself); 130 after Ctrl-C.
     """
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     try:
-        command(**options)
+        return command(**options) or 0
     except DeepMuCSError as error:
         print(f"deepmucs: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("deepmucs: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser():
@@ -77,6 +77,20 @@ def _parser():
                          help="let cultures A and B attract (S > 0) or repel each other; with "
                               "--placement interacting; may be repeated")  # fmt: skip
     _cache(compose)
+
+    check = _add(commands, "check", _check, "look for the faults of a root; exit 1 when it has any")
+    check.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
+    check.add_argument("--json", action="store_true", help="print every fault as JSON")
+    check.add_argument("--jobs", type=_count, default=os.cpu_count(), metavar="J",
+                       help="worker processes (default %(default)s)")  # fmt: skip
+    _cache(check)
+
+    download = _add(commands, "download", _download, "fetch the official LIVECell (CC BY-NC 4.0)")
+    download.add_argument("root", type=Path, metavar="ROOT", help="folder of the new root")
+    download.add_argument("--split", dest="splits", action="append", metavar="SPLIT",
+                          choices=("train", "val", "test"),
+                          help="annotations to fetch, may be repeated (default all)")  # fmt: skip
+    download.add_argument("--url", help="another address with the official layout")
 
     train = _add(commands, "train", _train, "train a model on a set")
     train.add_argument("set_dir", type=Path, metavar="SET", help="folder of the training set")
@@ -179,6 +193,20 @@ def _compose(root, out, placement, blend, rotation, interactions, **options):
 
     style = Style(placement, blend, rotation, tuple(interactions))
     print(compose_set(root, out, style=style, **options))
+
+
+def _check(root, json, **options):
+    from deepmucs_utils.data.check import check_root, describe
+
+    faults = check_root(root, **options)
+    print(faults.to_json(orient="records", indent=1) if json else describe(faults))
+    return 1 if len(faults) else 0
+
+
+def _download(root, **options):
+    from deepmucs_utils.data.download import download
+
+    print(download(root, **{name: value for name, value in options.items() if value}))
 
 
 def _train(**options):

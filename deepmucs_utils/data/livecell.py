@@ -68,6 +68,15 @@ class LiveCell:
     def _paths(self):
         return {path.name: path for path in sorted((self.root / "images").rglob("*.tif"))}
 
+    @property
+    def files(self):
+        """Names of all image files under ``images``; a set of str."""
+        return set(self._paths)
+
+    def find(self, file_name):
+        """Path of an image, or None when it is not there."""
+        return self._paths.get(file_name)
+
     def image_path(self, file_name):
         """Path of an image, wherever under ``images`` it lies."""
         try:

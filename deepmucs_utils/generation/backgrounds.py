@@ -12,10 +12,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-MASK_MARGIN = 8  # px around masks that are cleared as well
-WINDOW = 9  # px, side of the window of the local standard deviation
-STRUCTURE = 1.45  # times the noise's standard deviation, above which a window holds structure
-LEVEL_SIGMA = 24.0  # px, scale of the background level
+from deepmucs_utils.data.structure import MASK_MARGIN, background_level, find_structure
+
 SEAM = 4.0  # px over which old and new texture change over
 PATCH_SIZES = (32, 24, 16)  # px, sides of the texture patches, the largest possible first
 LEAST_PATCHES = 40  # positions that a texture must be drawn from
@@ -47,24 +45,6 @@ class Clearing:
     reason: str = ""
 
 
-def local_deviation(residual, window=WINDOW):
-    """Standard deviation in a square window around each pixel, grey levels.
-
-    Parameters
-    ----------
-    residual : ndarray of float32, shape (height, width)
-    window : int
-        Side, px.
-
-    Returns
-    -------
-    ndarray of float32, shape (height, width)
-    """
-    mean = cv2.blur(residual, (window, window))
-    square = cv2.blur(residual * residual, (window, window))
-    return np.sqrt(np.maximum(square - mean * mean, 0))
-
-
 def autocorrelation(residual, region, dy, dx):
     """Correlation of pixels with those ``dy`` down and ``dx`` to the right, both in a region.
 
@@ -84,46 +64,6 @@ def autocorrelation(residual, region, dy, dx):
     first = residual[: height - dy, : width - dx][both]
     second = residual[dy:, dx:][both]
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def background_level(image, clean, sigma=LEVEL_SIGMA):
-    """Smooth grey level of the clean pixels, carried across the holes (normalised Gaussian)."""
-    weight = cv2.GaussianBlur(clean.astype(np.float32), (0, 0), sigma)
-    total = cv2.GaussianBlur(np.where(clean, image, 0).astype(np.float32), (0, 0), sigma)
-    fallback = np.median(image[clean]) if clean.any() else np.median(image)
-    return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), fallback).astype(np.float32)
-
-
-def noise_deviation(deviation, outside):
-    """Standard deviation of the camera's noise: a low quantile of the local one, which cells
-    that nobody annotated do not reach."""
-    values = deviation[outside] if outside.any() else deviation
-    return float(np.quantile(values, 0.2))
-
-
-def find_structure(image, mask):
-    """Pixels outside a mask that are not plain noise.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (height, width)
-    mask : ndarray of bool, shape (height, width)
-        All annotated cells.
-
-    Returns
-    -------
-    structure : ndarray of bool, shape (height, width)
-        Where the local standard deviation exceeds `STRUCTURE` times the noise's.
-    noise : float
-        The noise's standard deviation, grey levels.
-    """
-    size = 2 * MASK_MARGIN + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    near = cv2.dilate(mask.astype(np.uint8), disc) > 0
-    level = background_level(image, ~near)
-    deviation = local_deviation(image - level)
-    noise = noise_deviation(deviation, ~near)
-    return (deviation > STRUCTURE * noise) & ~near, noise
 
 
 def clear(image, mask, rng):

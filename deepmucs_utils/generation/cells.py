@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
+
+from deepmucs_utils.data.masks import Scene, paint
+
+__all__ = ["Cutout", "Scene", "cut", "edge_profile", "extract", "fault", "make_matte", "paint"]
 
 PLATEAU = 3.0  # px outside the mask with full weight
 REACH = 5.0  # px outside the mask where the matte ends
@@ -18,80 +21,6 @@ LEAST_AREA = 30  # px²; smaller masks are fragments of annotation
 LEAST_FREE = 0.75  # share of its boundary that a donor has free
 CLEARANCE = 3.0  # px to the next mask from which a boundary pixel counts as free
 MOST_COVERED = 0.1  # share of a donor that other masks may claim as well
-DOUBLE = 0.5  # intersection over union from which two contours are of the same cell
-
-
-def rasterise(polygon, box):
-    """Rasterise a polygon inside a box, by COCO's rule.
-
-    Parameters
-    ----------
-    polygon : list of array_like
-        Parts ``[x0, y0, x1, y1, …]`` in image coordinates, px.
-    box : tuple of int
-        ``(y0, x0, y1, x1)``, half open, px.
-
-    Returns
-    -------
-    ndarray of bool, shape (y1 - y0, x1 - x0)
-    """
-    y0, x0, y1, x1 = box
-    height, width = y1 - y0, x1 - x0
-    parts = [(np.reshape(part, (-1, 2)) - (x0, y0)).ravel().tolist() for part in polygon]
-    parts = [part for part in parts if len(part) >= 6]
-    if not parts or height < 1 or width < 1:
-        return np.zeros((max(height, 0), max(width, 0)), bool)
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width))) > 0
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The masks of one image, painted together.
-
-    Parameters
-    ----------
-    owner : ndarray of int32, shape (height, width)
-        Row of the image's index whose mask covers the pixel, -1 where none does.
-    count : ndarray of uint8, shape (height, width)
-        Number of masks that cover the pixel.
-    masks : list of (tuple, ndarray of bool)
-        For each row its box ``(y0, x0, y1, x1)`` and its mask inside the box.
-    double : ndarray of bool, shape (rows,)
-        Second contours of a cell that an earlier row has already; they are not painted.
-    """
-
-    owner: np.ndarray
-    count: np.ndarray
-    masks: list
-    double: np.ndarray
-
-    @property
-    def mask(self):
-        """All annotated pixels; bool, shape (height, width)."""
-        return self.owner >= 0
-
-
-def paint(polygons, height, width):
-    """Paint polygons of one image into a `Scene`; later ones lie above earlier ones."""
-    owner = np.full((height, width), -1, np.int32)
-    count = np.zeros((height, width), np.uint8)
-    masks, double = [], np.zeros(len(polygons), bool)
-    for row, polygon in enumerate(polygons):
-        points = np.concatenate([np.reshape(part, (-1, 2)) for part in polygon])
-        x0, y0 = np.floor(points.min(0)).astype(int).clip(0)
-        x1, y1 = np.ceil(points.max(0)).astype(int) + 1
-        box = (min(y0, height), min(x0, width), min(y1, height), min(x1, width))
-        mask = rasterise(polygon, box)
-        masks.append((box, mask))
-        window = np.s_[box[0] : box[2], box[1] : box[3]]
-        below = owner[window][mask]
-        for other, shared in zip(*np.unique(below[below >= 0], return_counts=True), strict=True):
-            union = mask.sum() + masks[other][1].sum() - shared
-            double[row] |= shared > DOUBLE * union
-        if not double[row]:
-            owner[window][mask] = row
-            count[window] += mask
-    return Scene(owner, count, masks, double)
 
 
 def make_matte(mask, neighbours):

@@ -10,17 +10,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from deepmucs_utils.data.check import AREA_RANGES
+from deepmucs_utils.data.masks import paint
+from deepmucs_utils.data.structure import find_structure
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.artefacts import find_artefacts
-from deepmucs_utils.generation.backgrounds import clear, find_structure
-from deepmucs_utils.generation.cells import (
-    LEAST_FREE,
-    cut,
-    extract,
-    fault,
-    paint,
-    rim_and_roundness,
-)
+from deepmucs_utils.generation.backgrounds import clear
+from deepmucs_utils.generation.cells import LEAST_FREE, cut, extract, fault, rim_and_roundness
 from deepmucs_utils.generation.groups import find_groups
 
 LEAST_SEARCHED = 0.05  # share of an image that must be free for its artefact rate to count

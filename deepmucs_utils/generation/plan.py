@@ -55,7 +55,8 @@ def deal_counts(cells, images, rng, shares=None):
     images : int
     rng : numpy.random.Generator
     shares : ndarray of float, shape (images,), optional
-        How full the images shall be, relative to each other; default equally.
+        How full the images shall be, relative to each other; default equally, whatever the number
+        of cultures in them.
 
     Returns
     -------
@@ -63,7 +64,6 @@ def deal_counts(cells, images, rng, shares=None):
         Row sums are at least one; column sums are the given counts.
     """
     counts = np.array(list(cells.values()))
-    shares = np.ones(images) if shares is None else shares
     most = np.minimum(counts, images)
     least_per, most_per = (min(n, len(counts)) for n in CULTURES_PER_IMAGE)
     most_per = max(most_per, -(-len(counts) // images))  # few images must hold every culture
@@ -79,6 +79,10 @@ def deal_counts(cells, images, rng, shares=None):
         present[chosen, culture] = True
         room[chosen] -= 1
 
+    if shares is None:
+        shares = np.ones(images)
+    else:  # an image of many cultures is no fuller
+        shares = shares / present.sum(1)
     dealt = present.astype(int)
     for culture, count in enumerate(counts):
         places = np.flatnonzero(present[:, culture])

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
+from deepmucs_utils.data.structure import find_structure
 from deepmucs_utils.generation.artefacts import find_artefacts
-from deepmucs_utils.generation.backgrounds import clear, find_structure, mix
+from deepmucs_utils.generation.backgrounds import clear, mix
 
 
 def noise(rng, shape=(300, 400)):

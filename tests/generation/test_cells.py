@@ -1,10 +1,8 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pycocotools import mask as coco_mask
 
+from deepmucs_utils.data.masks import paint
 from deepmucs_utils.generation.cells import (
     PLATEAU,
     REACH,
@@ -12,22 +10,11 @@ from deepmucs_utils.generation.cells import (
     extract,
     free_boundary,
     make_matte,
-    paint,
-    rasterise,
 )
 
 
 def square(x0, y0, side):
     return [np.array([x0, y0, x0 + side, y0, x0 + side, y0 + side, x0, y0 + side], float)]
-
-
-@given(st.lists(st.floats(0, 100), min_size=6, max_size=12))
-@settings(max_examples=100, deadline=None)
-def test_a_polygon_rasterised_in_its_box_is_the_polygon_rasterised_in_the_image(corners):
-    polygon = corners[: len(corners) // 2 * 2]
-    whole = coco_mask.decode(coco_mask.frPyObjects([polygon], 100, 100))[..., 0] > 0
-    y0, x0 = int(min(polygon[1::2])), int(min(polygon[0::2]))
-    assert np.array_equal(rasterise([np.array(polygon)], (y0, x0, 100, 100)), whole[y0:, x0:])
 
 
 def test_the_matte_is_full_on_the_plateau_and_ends_at_its_reach():
@@ -66,7 +53,7 @@ def test_the_free_share_of_a_boundary_is_counted_by_pixels():
         ([square(50, 50, 20)], ""),
         ([square(0, 50, 20)], "cut by the border"),
         ([square(50, 50, 3)], "too small"),
-        ([square(50, 50, 20), square(50, 60, 20)], "overlapped"),
+        ([square(50, 50, 20), square(50, 65, 20)], "overlapped"),
         ([square(50, 50, 20), square(72, 45, 30), square(45, 72, 30)], "too few free edges"),
     ],
 )
@@ -75,6 +62,15 @@ def test_a_cell_is_a_donor_or_excluded_with_its_reason(polygons, reason):
     cutout, found, _ = extract(image, paint(polygons, *image.shape), 0)
     assert found == reason
     assert (cutout is None) == bool(reason)
+
+
+def test_a_double_contour_and_an_implausible_area_are_excluded_with_their_reasons():
+    image = np.full((120, 120), 128, np.uint8)
+    scene = paint([square(50, 50, 20), square(51, 51, 20)], *image.shape)
+    assert extract(image, scene, 0)[1] == ""
+    assert extract(image, scene, 1)[1] == "double contour"
+    assert extract(image, scene, 0, area_range=(500, 900))[1] == "area outside the culture's range"
+    assert extract(image, scene, 0, area_range=(300, 900))[1] == ""
 
 
 def test_the_level_is_that_of_the_free_ring():

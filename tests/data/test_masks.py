@@ -1,0 +1,37 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from deepmucs_utils.data.masks import paint, rasterise
+
+
+def square(x0, y0, side):
+    return [np.array([x0, y0, x0 + side, y0, x0 + side, y0 + side, x0, y0 + side], float)]
+
+
+@given(st.lists(st.floats(0, 100), min_size=6, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_a_polygon_rasterised_in_its_box_is_the_polygon_rasterised_in_the_image(corners):
+    polygon = corners[: len(corners) // 2 * 2]
+    whole = coco_mask.decode(coco_mask.frPyObjects([polygon], 100, 100))[..., 0] > 0
+    y0, x0 = int(min(polygon[1::2])), int(min(polygon[0::2]))
+    assert np.array_equal(rasterise([np.array(polygon)], (y0, x0, 100, 100)), whole[y0:, x0:])
+
+
+def test_later_masks_lie_above_and_overlaps_are_counted():
+    scene = paint([square(10, 10, 20), square(25, 10, 20)], 60, 60)
+    assert scene.owner[20, 20] == 0 and scene.owner[20, 28] == 1 and scene.owner[50, 50] == -1
+    assert scene.count[20, 28] == 2 and scene.count[20, 40] == 1
+    assert not scene.double.any()
+
+
+def test_a_second_contour_of_the_same_cell_is_double_and_not_painted():
+    scene = paint([square(10, 10, 20), square(11, 11, 20), square(40, 10, 5)], 60, 60)
+    assert scene.double.tolist() == [False, True, False]
+    assert set(np.unique(scene.owner)) == {-1, 0, 2}
+
+
+def test_a_polygon_outside_the_image_has_an_empty_mask():
+    scene = paint([square(100, 100, 20)], 60, 60)
+    assert scene.masks[0][1].sum() == 0
