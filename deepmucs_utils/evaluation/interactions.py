@@ -7,9 +7,8 @@ how many pairs of cells lie at which distance of their outlines (divided by the 
 it is a pair correlation), the distance to the nearest cell of the other culture, and the number of
 neighbours.
 
-Curves are judged as a whole by a global rank envelope (Myllymäki et al., J. R. Stat. Soc. B 2017,
-79:381; extreme rank length), so that one test stands for all distances; p values of the pairs of
-cultures are corrected by Holm's method.
+Curves are judged as a whole by a global rank envelope (`envelopes`), so that one test stands for
+all distances; p values of the pairs of cultures are corrected by Holm's method.
 """
 
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.envelopes import curve_p, envelope, holm
 from deepmucs_utils.evaluation.scenes import boundary_distances, place_anew
 
 EDGES = np.arange(0, 101, 10.0)  # px: distances of outlines that the curves are counted in
@@ -256,86 +256,3 @@ def _table(values, cultures, cells):
     table = pd.DataFrame(rows)
     table["p_holm"] = holm(table["p"])
     return table
-
-
-def extreme_ranks(curves):
-    """How extreme each curve is among all: its ranks at all arguments, the most extreme first.
-
-    Parameters
-    ----------
-    curves : ndarray, shape (S, m)
-
-    Returns
-    -------
-    ndarray of int, shape (S,)
-        0 for the most extreme curve; equally extreme ones share a number. Curves are compared by
-        their most extreme rank, counted from below or above, then by how often they have it, and
-        so on (extreme rank length).
-    """
-    at_most = np.sort(curves, axis=0)
-    below = np.stack(
-        [np.searchsorted(at_most[:, j], curves[:, j], "right") for j in range(curves.shape[1])], 1
-    )
-    above = len(curves) - np.stack(
-        [np.searchsorted(at_most[:, j], curves[:, j], "left") for j in range(curves.shape[1])], 1
-    )
-    ranks = np.sort(np.minimum(below, above), axis=1)
-    _, order = np.unique(ranks, axis=0, return_inverse=True)
-    return order.ravel()
-
-
-def curve_p(curves):
-    """p value of curve 0 among all: the share of curves that are at least as extreme.
-
-    Parameters
-    ----------
-    curves : ndarray, shape (S, m)
-        The observed curve, then those under chance.
-
-    Returns
-    -------
-    float
-        Exact under chance, or larger where curves are tied.
-    """
-    order = extreme_ranks(curves)
-    return float((order <= order[0]).mean())
-
-
-def envelope(curves, level=0.05):
-    """Global envelope: the range of the curves that are not among the most extreme ones.
-
-    Parameters
-    ----------
-    curves : ndarray, shape (S, m)
-    level : float
-        Under chance a curve leaves the envelope, anywhere, in this share of sets (or fewer, where
-        curves are tied).
-
-    Returns
-    -------
-    low, high : ndarray, shape (m,)
-    """
-    order = extreme_ranks(curves)
-    share = np.array([(order <= number).mean() for number in order])
-    kept = curves[share > level]
-    return kept.min(axis=0), kept.max(axis=0)
-
-
-def holm(p_values):
-    """Holm's correction for several tests (Scand. J. Statist. 1979, 6:65).
-
-    Parameters
-    ----------
-    p_values : sequence of float
-
-    Returns
-    -------
-    ndarray of float
-        Corrected p values in the given order, at most 1.
-    """
-    p_values = np.asarray(p_values, float)
-    order = np.argsort(p_values, kind="stable")
-    corrected = np.maximum.accumulate(p_values[order] * (p_values.size - np.arange(p_values.size)))
-    result = np.empty_like(p_values)
-    result[order] = np.minimum(corrected, 1)
-    return result

@@ -10,19 +10,17 @@ from joblib import Parallel, delayed
 from scipy.stats import binom
 from tqdm import tqdm
 
-from deepmucs_utils.evaluation.interactions import (
-    NEIGHBOUR,
-    analyse,
-    curve_p,
-    holm,
-    neighbour_graph,
-)
+from deepmucs_utils.evaluation.envelopes import curve_p, holm
+from deepmucs_utils.evaluation.interactions import NEIGHBOUR, analyse, neighbour_graph
 from deepmucs_utils.evaluation.scenes import Scene, Shape
+from deepmucs_utils.evaluation.tables import write_tables
 
 CULTURES = "large", "small"
 RADII = {"large": (16.0, 24.0), "small": (6.0, 9.0)}  # px, long half-axes: about A172 and BV2
 CHOICES = 16  # places that an interacting cell chooses from
-REACH = 15.0  # px between outlines, within which the cultures interact
+REACH = 8.0  # px between outlines, within which the cultures interact
+STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+CELLS = (5, 10, 20)  # of each culture in each image
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Design:
         Logarithm of how much more often a small cell takes a place within `REACH` of a large one
         than one beyond; 0 is chance, negative repulsion.
     area : float
-        Canvas per cell, px²; the cells cover about a fifth of it.
+        Canvas per cell, px²; with 4,000 the cells cover an eighth of it.
     replacements : int
         See `interactions.measure`.
     """
@@ -46,7 +44,7 @@ class Design:
     images: int = 5
     cells: int = 20
     strength: float = 0.0
-    area: float = 2700.0
+    area: float = 4000.0
     replacements: int = 59
 
 
@@ -236,6 +234,27 @@ def power(strengths, cells, sets, seed=0, jobs=1, **design):
     return pd.DataFrame(rows)
 
 
-def describe(design):
-    """The design as a dict, for the record beside the numbers."""
-    return asdict(design)
+def validate(out_dir, sets=1000, power_sets=200, seed=0, jobs=1):
+    """Measure type I error and power on made-up sets and write them down.
+
+    Parameters
+    ----------
+    out_dir : str or Path
+    sets : int
+        Null sets for the type I error.
+    power_sets : int
+        Sets for each combination of `STRENGTHS` and `CELLS`.
+    seed, jobs : int
+
+    Returns
+    -------
+    list of Path
+        ``type_one`` (`rejections`), ``power`` (`power`) and ``design`` (`Design`) as CSV and JSON.
+    """
+    design = Design()
+    tables = {
+        "type_one": rejections(run_sets(design, sets, seed, jobs)),
+        "power": power(STRENGTHS, CELLS, power_sets, seed + 1, jobs),
+        "design": pd.DataFrame([asdict(design)]),
+    }
+    return write_tables(tables, out_dir)

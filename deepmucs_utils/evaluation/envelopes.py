@@ -1,0 +1,102 @@
+"""Global rank envelopes: one test for a whole curve, exact with a few hundred simulations.
+
+Myllymäki et al., J. R. Stat. Soc. B 2017, 79:381. With few simulations many curves are the most
+extreme one somewhere; the continuous rank (Hahn 2015; Mrkvička et al., Stat. Med. 2022, 41:5203)
+tells them apart by how far out they lie.
+"""
+
+import numpy as np
+
+
+def extremeness(curves):
+    """How central each curve is where it is least central.
+
+    Parameters
+    ----------
+    curves : ndarray, shape (S, m)
+
+    Returns
+    -------
+    ndarray of float, shape (S,)
+        Smallest continuous rank of each curve over its arguments, counted from below or from
+        above, whichever is smaller; near 0 for a curve that lies far outside all others.
+    """
+    columns = np.asarray(curves, float).T
+    return np.min([np.minimum(_ranks(y), _ranks(-y)) for y in columns], axis=0)
+
+
+def _ranks(values):
+    """Continuous ranks from below: in (j − 1, j) for the j-th smallest, as it lies between its
+    neighbours; the middle of their ranks for equal values; for a single smallest one the smaller,
+    the further away it lies."""
+    size = values.size
+    order = np.argsort(values, kind="stable")
+    y = values[order]
+    first = np.searchsorted(y, y, "left")
+    last = np.searchsorted(y, y, "right")  # one beyond the group of equal values
+    ranks = (first + last) / 2.0
+    inner = np.flatnonzero((last - first == 1) & (first > 0) & (last < size))
+    ranks[inner] = inner + (y[inner] - y[inner - 1]) / (y[inner + 1] - y[inner - 1])
+    if size > 1 and last[0] == 1:
+        spread = y[-1] - y[1]
+        ranks[0] = np.exp(-(y[1] - y[0]) / spread) if spread else 0.0
+    result = np.empty(size)
+    result[order] = ranks
+    return result
+
+
+def curve_p(curves):
+    """p value of curve 0 among all: the share of curves that are at least as extreme.
+
+    Parameters
+    ----------
+    curves : ndarray, shape (S, m)
+        The observed curve, then those under chance.
+
+    Returns
+    -------
+    float
+        Exact under chance, or larger where curves are equally extreme.
+    """
+    central = extremeness(curves)
+    return float((central <= central[0]).mean())
+
+
+def envelope(curves, level=0.05):
+    """Global envelope: the range of the curves that are not among the most extreme ones.
+
+    Parameters
+    ----------
+    curves : ndarray, shape (S, m)
+    level : float
+        Under chance a curve leaves the envelope, anywhere, in this share of sets, or fewer where
+        curves are equally extreme.
+
+    Returns
+    -------
+    low, high : ndarray, shape (m,)
+    """
+    central = extremeness(curves)
+    at_least = np.searchsorted(np.sort(central), central, "right") / central.size
+    kept = np.asarray(curves)[at_least > level]
+    return kept.min(axis=0), kept.max(axis=0)
+
+
+def holm(p_values):
+    """Holm's correction for several tests (Scand. J. Statist. 1979, 6:65).
+
+    Parameters
+    ----------
+    p_values : sequence of float
+
+    Returns
+    -------
+    ndarray of float
+        Corrected p values in the given order, at most 1.
+    """
+    p_values = np.asarray(p_values, float)
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.maximum.accumulate(p_values[order] * (p_values.size - np.arange(p_values.size)))
+    result = np.empty_like(p_values)
+    result[order] = np.minimum(corrected, 1)
+    return result
