@@ -31,18 +31,22 @@ book: setup  ## run the demo sets and render the book with their results: _build
 html: setup  ## render the book from the stored notebooks, without running anything
 	@$(PYTHON) -m deepmucs_utils.cli book --stored
 
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadscope --durations 10 --durations-min 5
+# Tests build their own phantom, sets and runs, so that nothing old hides a fault.
+TEST_CACHE := $(CURDIR)/_build/test-cache
+PYTEST := DEEPMUCS_CACHE=$(TEST_CACHE) $(PYTHON) -m pytest -n 2 --dist loadscope --durations 10 --durations-min 5
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 \
     --nbval-sanitize-with tests/notebooks/sanitise.cfg
 
 test: lint  ## check style, run all tests, and run the notebooks and compare their stored outputs
-	$(PYTEST) tests --ignore tests/notebooks
-	$(PYTEST) tests/notebooks notebooks $(NBVAL)
+	rm -rf $(TEST_CACHE)
+	$(PYTEST) tests
+	$(PYTEST) notebooks $(NBVAL)
 
 notebooks: setup  ## execute all notebooks from clean kernels and store their outputs
 	$(PYTHON) -m jupyter execute --inplace notebooks/*.ipynb
 	$(PYTHON) -m nbstripout --keep-output --keep-count \
 	    --extra-keys "metadata.language_info.version cell.metadata.execution" notebooks/*.ipynb
+	$(PYTHON) -m deepmucs_utils.cli book --picture
 
 run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [MODEL=…] [ITERATIONS=…] [FRACTION=…]
 	@$(PYTHON) -m deepmucs_utils.cli run --set "$(or $(SET),$(error SET is missing: make run SET=Demo40))" \

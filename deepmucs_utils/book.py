@@ -3,7 +3,9 @@
 The notebooks under ``notebooks`` stay as they are: what is rendered lies under ``_build/src``.
 """
 
+import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -63,6 +65,24 @@ def render_stored():
     return _render({name: source / f"{name}.ipynb" for name in _notebooks()}, {})
 
 
+def store_picture(notebook="23_compose_a_coculture", name="fig-coculture"):
+    """Write a stored notebook's figure to ``book/_static/coculture.png``, for the README.
+
+    Returns
+    -------
+    Path
+    """
+    source = params.repository()
+    content = json.loads((source / "notebooks" / f"{notebook}.ipynb").read_text())
+    target = source / "book" / "_static" / "coculture.png"
+    for cell in content["cells"]:
+        if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == name:
+            (data,) = [out["data"] for out in cell["outputs"] if "image/png" in out["data"]]
+            target.write_bytes(base64.b64decode("".join(data["image/png"])))
+            return target
+    raise DeepMuCSError(f"{notebook}: no figure {name!r}; `make notebooks` stores the figures.")
+
+
 def _notebooks():
     """Names of the notebooks in the order of the table of contents."""
     toc = yaml.safe_load((_source() / "_toc.yml").read_text())
@@ -117,8 +137,8 @@ def _render(notebooks, pages):
     (stage / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
 
     log = source / "_build" / "book.log"
-    command = [sys.executable, "-m", "jupyter_book", "build", str(stage), "--path-output"]
-    command += [str(source), "--all", "-W", "--keep-going"]
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
+    command += ["--path-output", str(source), "--all", "-W", "--keep-going"]
     print("rendering the book …", flush=True)
     done = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"}

@@ -117,6 +117,57 @@ def _parser():
                           help="also give bootstrap intervals, from N draws of donor blocks "
                                "(default none; 1000 is usual)")  # fmt: skip
 
+    analyse = _add(commands, "analyse", _analyse, "why a model's cells were missed: all tables")
+    analyse.add_argument("test_set", type=Path, metavar="SET", help="folder of the test set")
+    analyse.add_argument("predictions", type=Path, metavar="PRED", help="COCO results json")
+    analyse.add_argument("--val", dest="val_set", type=Path, metavar="VALSET",
+                         help="validation set, for the threshold and the composition's "
+                              "correction; with --val-pred")  # fmt: skip
+    analyse.add_argument("--val-pred", dest="val_predictions", type=Path, metavar="PRED",
+                         help="predictions of the validation set")  # fmt: skip
+    _threshold(analyse)
+    analyse.add_argument("--out", type=Path, required=True, metavar="DIR",
+                         help="folder for the tables (CSV and JSON)")  # fmt: skip
+
+    interactions = _add(commands, "interactions", _interactions, "which cultures sit together")
+    interactions.add_argument("ground_truth", type=Path, metavar="GT", help="COCO json")
+    interactions.add_argument("predictions", type=Path, nargs="?", metavar="PRED",
+                              help="COCO results json, to analyse instead")  # fmt: skip
+    _threshold(interactions)
+    interactions.add_argument("--replacements", type=_count, default=199, metavar="N",
+                              help="re-placements of each image (default %(default)s)")  # fmt: skip
+    interactions.add_argument("--hidden", type=float, default=0.0, metavar="F",
+                              help="share of a cell that may lie under others (default 0)")  # fmt: skip
+    interactions.add_argument("--out", type=Path, required=True, metavar="DIR",
+                              help="folder for the tables (CSV and JSON)")  # fmt: skip
+    _seed_and_jobs(interactions)
+
+    validate = _add(commands, "validate-interactions", _validate,
+                    "measure type I error and power of `interactions` on made-up sets")  # fmt: skip
+    validate.add_argument("--out", dest="out_dir", type=Path, required=True, metavar="DIR",
+                          help="folder for the tables")  # fmt: skip
+    validate.add_argument("--sets", type=_count, default=1000, metavar="N",
+                          help="null sets (default %(default)s)")  # fmt: skip
+    validate.add_argument("--power-sets", type=_count, default=200, metavar="N",
+                          help="sets for each strength and size (default %(default)s)")  # fmt: skip
+    _seed_and_jobs(validate)
+
+    monocultures = _add(commands, "monocultures", _monocultures,
+                        "a root's monoculture images as a set, to judge a model on real scenes")  # fmt: skip
+    monocultures.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
+    monocultures.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
+    monocultures.add_argument("--split", default="test", choices=("train", "val", "test"),
+                              help="default %(default)s")  # fmt: skip
+    monocultures.add_argument("--without", type=Path, metavar="SET",
+                              help="leave out the images that gave this set its cells")  # fmt: skip
+    monocultures.add_argument("--window", type=_count, nargs=2, metavar=("H", "W"),
+                              help="cut images into windows of this size, px")  # fmt: skip
+    monocultures.add_argument("--n-images", type=_count, metavar="N",
+                              help="take so many, culture by culture in turn (default all)")  # fmt: skip
+    _cultures(monocultures)
+    monocultures.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    _cache(monocultures)
+
     run = _add(commands, "run", _run, "run the notebooks of one set: compose, train, evaluate")
     run.add_argument("--set", dest="set_name", required=True, metavar="NAME",
                      help="a training set, e.g. DeepMuCS800 or Demo40")  # fmt: skip
@@ -129,6 +180,8 @@ def _parser():
     book = _add(commands, "book", _book, "run the demo sets and render the book")
     book.add_argument("--stored", action="store_true",
                       help="render the stored notebooks without running anything")  # fmt: skip
+    book.add_argument("--picture", action="store_true",
+                      help="only take the README's picture from the stored notebooks")  # fmt: skip
     return parser
 
 
@@ -167,6 +220,12 @@ def _model(parser):
                         help="default %(default)s")  # fmt: skip
     parser.add_argument("--iterations", type=_count, metavar="N",
                         help="training iterations (default: the model's)")  # fmt: skip
+
+
+def _threshold(parser):
+    parser.add_argument("--score", dest="threshold", type=float, metavar="S",
+                        help="smallest score that counts as a cell (default: the best on val, or "
+                             "0.5)")  # fmt: skip
 
 
 def _count(text):
@@ -239,16 +298,56 @@ def _evaluate(ground_truth, predictions, out, replicates):
     print(write_metrics(metrics, out))
 
 
+def _analyse(out, val_set, val_predictions, **options):
+    from deepmucs_utils.evaluation.analysis import analyse_model
+    from deepmucs_utils.evaluation.tables import write_tables
+
+    if (val_set is None) != (val_predictions is None):
+        raise DeepMuCSError("--val and --val-pred: expected both or neither.")
+    tables = analyse_model(val_set=val_set, val_predictions=val_predictions, **options)
+    print(tables["errors"].loc["all"].round(2).to_string())
+    print(f"{len(write_tables(tables, out)) // 2} tables in {out}")
+
+
+def _interactions(ground_truth, predictions, threshold, out, **options):
+    from deepmucs_utils.evaluation.interactions import analyse
+    from deepmucs_utils.evaluation.operating_point import confident
+    from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+    from deepmucs_utils.evaluation.scenes import read_scenes
+    from deepmucs_utils.evaluation.tables import write_tables
+
+    truth, kept = read_ground_truth(ground_truth), None
+    if predictions is not None:
+        records = read_predictions(predictions, truth)
+        kept = confident(records, 0.5 if threshold is None else threshold)
+    found = analyse(read_scenes(truth, kept), **options)
+    print(found.tests.round(3).to_string(index=False))
+    print(f"{len(write_tables(vars(found), out)) // 2} tables in {out}")
+
+
+def _validate(**options):
+    from deepmucs_utils.evaluation.simulation import validate
+
+    for path in validate(**options):
+        print(path)
+
+
+def _monocultures(root, out, **options):
+    from deepmucs_utils.evaluation.real_scenes import write_monocultures
+
+    print(write_monocultures(root, out, **options))
+
+
 def _run(**options):
     from deepmucs_utils.notebooks import run_set
 
     print(run_set(**options))
 
 
-def _book(stored):
-    from deepmucs_utils.book import build_book, render_stored
+def _book(stored, picture):
+    from deepmucs_utils.book import build_book, render_stored, store_picture
 
-    print(render_stored() if stored else build_book())
+    print(store_picture() if picture else render_stored() if stored else build_book())
 
 
 if __name__ == "__main__":

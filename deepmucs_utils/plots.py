@@ -237,7 +237,7 @@ def training_curves(curves):
     """
     _, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
     left.plot(curves.index, curves["total_loss"], color="0.2", linewidth=1)
-    left.set(xlabel="iteration", ylabel="total loss", yscale="log")
+    left.set(xlabel="iteration", ylabel="total loss", ylim=(0, None))
     known = curves["val_segm_AP"].dropna()
     right.plot(known.index, known, "o-", color=TRAINING_SET_COLOURS[1])
     right.set(xlabel="iteration", ylabel="validation mAP, masks (%)", ylim=(0, None))

@@ -20,7 +20,7 @@ def sample():
 @pytest.fixture(scope="session")
 def trial():
     """The tiny runs that the notebooks' default parameters mean, in the trial folder; the first."""
-    p = params.check(set_name="Demo40", fraction=0.1, iterations=20)
+    p = params.check(set_name="Demo40", fraction=0.2, iterations=60)
     for q in runs.family(p):
         runs.finish(q)
     return p

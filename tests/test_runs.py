@@ -56,7 +56,7 @@ def test_results_tell_parameters_sets_metrics_machine_and_time(trial):
     results = json.loads((runs.run_folder(trial) / "results.json").read_text())
     assert results["parameters"]["set_name"] == "Demo40"
     assert results["parameters"]["iterations"] == trial.iterations
-    assert results["sets"]["train"]["images"] == 4
+    assert results["sets"]["train"]["images"] == 8
     assert set(results["metrics"]) >= {"bbox", "segm", "n_images", "n_cells"}
     assert results["metrics"]["n_cells"] == results["sets"]["test"]["total"]
     assert results["environment"]["packages"]["torch"]

@@ -1,5 +1,6 @@
 """The rules of CONTRIBUTING.md that can be read off the stored notebooks."""
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -103,3 +104,15 @@ def test_a_notebook_that_runs_once_for_each_set_names_no_figure():
     for name in RUN_NOTEBOOKS:
         for cell in json.loads((FOLDER / f"{name}.ipynb").read_text())["cells"]:
             assert "name" not in cell["metadata"].get("mystnb", {}).get("figure", {})
+
+
+def test_the_picture_in_the_readme_is_the_output_of_notebook_23():
+    cells = json.loads((FOLDER / "23_compose_a_coculture.ipynb").read_text())["cells"]
+    (cell,) = [
+        cell
+        for cell in cells
+        if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == "fig-coculture"
+    ]
+    (picture,) = [out["data"]["image/png"] for out in cell["outputs"] if "image/png" in out["data"]]
+    shown = FOLDER.parent / "book" / "_static" / "coculture.png"
+    assert base64.b64decode("".join(picture)) == shown.read_bytes()
