@@ -19,8 +19,7 @@ import pyarrow.parquet
 from deepmucs_utils.data.cultures import CULTURE_NAMES, parse_name
 from deepmucs_utils.errors import DeepMuCSError
 
-BLOCK = 8 << 20  # bytes of JSON read at a time
-ROWS = 1 << 16  # annotations in a row group
+BLOCK = 4 << 20  # bytes of JSON read at a time
 
 _START = re.compile(rb'"annotations"\s*:\s*\[')
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
@@ -58,14 +57,25 @@ def write_index(source, cells, images):
     try:
         with open(source, "rb") as file:
             blocks = _Blocks(file)
-            start = blocks.find_start()
-            if start is None:
+            whole = None if blocks.find_start() else json.loads(source.read_bytes())
+            entries = blocks.images() if whole is None else whole["images"]
+            if entries is None:  # they come after the annotations: read the file twice
+                for _ in blocks.tables():
+                    pass
+                entries = blocks.rest()["images"]
                 file.seek(0)
-                document = json.load(file)
-                tables = _plain_tables(document["annotations"])
-                _write(source, tables, cells, images, document)
-            else:
-                _write(source, blocks.tables(), cells, images, blocks)
+                blocks = _Blocks(file)
+                blocks.find_start()
+            table = _image_table(source, entries)
+            writer = _Writer(source, cells, table)
+            try:
+                parts = blocks.tables() if whole is None else _plain_tables(whole["annotations"])
+                for part in parts:
+                    writer.write(part)
+                if whole is None:
+                    blocks.rest()  # a document that is cut short after the annotations
+            finally:
+                written = writer.close()
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         if isinstance(error, DeepMuCSError):
             raise
@@ -73,6 +83,9 @@ def write_index(source, cells, images):
             f"{source}: not a COCO file with polygons ({str(error)[:120]!r}); expected the keys "
             "images and annotations; download it again."
         ) from None
+    if not written:
+        raise DeepMuCSError(f"{source}: no annotations; expected at least one cell.")
+    table.assign(cells=writer.counts).to_parquet(images, index=False)
 
 
 class _Blocks:
@@ -85,18 +98,28 @@ class _Blocks:
         self._tail = b""
 
     def find_start(self):
-        """Read up to the first annotation; None when there is no list of annotations."""
+        """Read up to the first annotation; whether there is a list of annotations at all."""
         while True:
             more = self._file.read(BLOCK)
             self._buffer += more
             found = _START.search(self._buffer, max(len(self._buffer) - len(more) - 64, 0))
-            if found or not more:
-                break
-        if found is None:
+            if found:
+                self._head = self._buffer[: found.end()]
+                self._buffer = self._buffer[found.end() :]
+                return True
+            if not more:
+                return False
+
+    def images(self):
+        """The document's images, which LIVECell lists first; None when they come later."""
+        try:
+            return json.loads(self._head + b"]}")["images"]
+        except (ValueError, KeyError):
             return None
-        self._head = self._buffer[: found.end()]
-        self._buffer = self._buffer[found.end() :]
-        return found.end()
+
+    def rest(self):
+        """The document without its annotations, once these are read."""
+        return json.loads(self._head + self._tail)
 
     def tables(self):
         """Yield the annotations as Arrow tables."""
@@ -107,29 +130,37 @@ class _Blocks:
         while not ended:
             more = self._file.read(BLOCK)
             self._buffer += more
-            text, rest, ended = self._cut(not more)
-            if text:
-                yield _parse(text)
-            self._buffer = rest
+            ended, table = self._next(not more)
+            if table is not None:
+                yield table
         self._tail = self._buffer + self._file.read()
 
-    def _cut(self, last):
-        """Whole objects, one a line; what follows them; and whether the array has ended."""
+    def _next(self, last):
+        """Parse the whole objects of the buffer; whether the list has ended, and their table."""
         separator = _BETWEEN.search(self._buffer)
-        lines = self._buffer.replace(separator[0], b"}\n{") if separator else self._buffer
-        if lines.count(b"}") > lines.count(b"}\n{"):  # the array ends here, or spacing varies
-            lines = _BETWEEN.sub(b"}\n{", lines)
-            end = _END.search(lines)
-            if end:
-                return lines[: end.start() + 1], lines[end.end() - 1 :], True
+        if separator and not last:
+            lines = self._buffer.replace(separator[0], separator[0].replace(b",", b"\n"))
+            cut = self._buffer.rfind(separator[0])
+            try:
+                table = _parse(lines[: cut + 1])
+            except pa.ArrowInvalid:  # the list ends here, or its spacing varies
+                pass
+            else:
+                self._buffer = self._buffer[cut + len(separator[0]) - 1 :]
+                return False, table
+        end = _END.search(self._buffer)
+        if end:
+            text = self._buffer[: end.start() + 1]
+            self._buffer = self._buffer[end.end() - 1 :]
+            return True, _parse(_BETWEEN.sub(b"}\n{", text))
         if last:
             raise ValueError("the list of annotations has no end")
-        cut = lines.rfind(b"}\n{")
-        return (lines[: cut + 1], lines[cut + 2 :], False) if cut >= 0 else (b"", lines, False)
-
-    def __getitem__(self, key):
-        """The rest of the document, once all annotations are read."""
-        return json.loads(self._head + self._tail)[key]
+        *_, separator = [None, *_BETWEEN.finditer(self._buffer)]
+        if separator is None:
+            return False, None
+        text = self._buffer[: separator.start() + 1]
+        self._buffer = self._buffer[separator.end() - 1 :]
+        return False, _parse(_BETWEEN.sub(b"}\n{", text))
 
 
 def _parse(text):
@@ -152,44 +183,6 @@ def _plain_tables(annotations):
         yield pa.Table.from_pylist(rows, _ANNOTATION)
 
 
-def _write(source, tables, cells, images, document):
-    """Write annotations to a raw file first when images stand behind them; then both tables."""
-    writer, pending, rows = None, [], 0
-    raw = Path(f"{cells}.raw")
-    try:
-        for table in tables:
-            for name in ("id", "image_id", "bbox", "segmentation"):
-                if table[name].null_count:
-                    raise ValueError(f"an annotation without {name}")
-            pending.append(table)
-            rows += len(table)
-            if sum(map(len, pending)) >= ROWS:
-                writer = _flush(pending, raw, writer)
-        if not rows:
-            raise DeepMuCSError(f"{source}: no annotations; expected at least one cell.")
-        writer = _flush(pending, raw, writer)
-        writer.close()
-        table = _image_table(source, document["images"])
-        counts = _join(source, raw, table, cells)
-    finally:
-        if writer is not None:
-            writer.close()
-        raw.unlink(missing_ok=True)
-    table.assign(cells=counts).to_parquet(images, index=False)
-
-
-_PLAIN = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-
-
-def _flush(pending, path, writer):
-    table = pa.concat_tables(pending)
-    pending.clear()
-    writer = writer or pa.parquet.ParquetWriter(path, table.schema, **_PLAIN)
-    if len(table):
-        writer.write_table(table)
-    return writer
-
-
 def _image_table(source, entries):
     """One row an image, with what the file name says of it."""
     names = [parse_name(entry["file_name"]) for entry in entries]
@@ -208,40 +201,67 @@ def _image_table(source, entries):
     return images.drop_duplicates("image_id", ignore_index=True)
 
 
-def _join(source, raw, images, target):
-    """Give each annotation its image's facts, row group by row group; count cells an image."""
-    order = np.argsort(images["image_id"].to_numpy(), kind="stable")
-    ids = images["image_id"].to_numpy()[order]
-    counts = np.zeros(len(images), int)
-    writer = None
-    with pa.parquet.ParquetFile(raw, memory_map=False) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            image_id = table["image_id"].to_numpy()
-            found = np.minimum(np.searchsorted(ids, image_id), len(ids) - 1)
-            lost = np.flatnonzero(ids[found] != image_id) if len(ids) else np.arange(1)
-            if len(lost):
-                raise DeepMuCSError(
-                    f"{source}: annotation {table['id'][int(lost[0])]} names image "
-                    f"{image_id[lost[0]]}, which is not among the file's images; download it again."
-                )
-            place = order[found]
-            counts += np.bincount(place, minlength=len(images))
-            box = table["bbox"].combine_chunks()
-            if not (pa.compute.list_value_length(box).to_numpy() == 4).all():
-                raise ValueError("a bounding box without four numbers")
-            box = box.flatten().to_numpy().reshape(-1, 4)
-            columns = {"annotation_id": table["id"], "image_id": table["image_id"]}
-            for name in ("file_name", "height", "width", "culture", "well", "hours"):
-                values = pa.array(images[name].to_numpy()[place])
-                columns[name] = values.dictionary_encode() if name in _STRINGS else values
-            columns |= {name: box[:, number] for number, name in enumerate("xywh")}
-            columns |= {"area": table["area"], "polygon": table["segmentation"]}
-            joined = pa.table(columns)
-            writer = writer or pa.parquet.ParquetWriter(
-                target, joined.schema, compression="none", use_dictionary=list(_STRINGS),
-                write_statistics=False,
-            )  # fmt: skip
-            writer.write_table(joined)
-    writer.close()
-    return counts
+class _Writer:
+    """Writes annotations joined with their images' facts, table by table, and counts them.
+
+    Parameters
+    ----------
+    source, target : path-like
+    images : DataFrame
+        See `_image_table`.
+    """
+
+    def __init__(self, source, target, images):
+        self._source, self._target = source, target
+        self._order = np.argsort(images["image_id"].to_numpy(), kind="stable")
+        self._ids = images["image_id"].to_numpy()[self._order]
+        names = ("file_name", "height", "width", "culture", "well", "hours")
+        self._facts = {name: pa.array(images[name]) for name in names}
+        self._file = None
+        self.counts = np.zeros(len(images), int)
+
+    def write(self, table):
+        """Check a table of annotations, join it and append it."""
+        for name in ("id", "image_id", "bbox", "segmentation"):
+            if table[name].null_count:
+                raise ValueError(f"an annotation without {name}")
+        place = self._places(table)
+        self.counts += np.bincount(place, minlength=len(self.counts))
+        box = table["bbox"].combine_chunks()
+        if not (pa.compute.list_value_length(box).to_numpy() == 4).all():
+            raise ValueError("a bounding box without four numbers")
+        box = box.flatten().to_numpy().reshape(-1, 4)
+        columns = {"annotation_id": table["id"], "image_id": table["image_id"]}
+        rows = pa.array(place, pa.int32())
+        for name, facts in self._facts.items():
+            text = name in _STRINGS
+            columns[name] = (
+                pa.DictionaryArray.from_arrays(rows, facts) if text else facts.take(rows)
+            )
+        columns |= {name: box[:, number] for number, name in enumerate("xywh")}
+        columns |= {"area": table["area"], "polygon": table["segmentation"]}
+        joined = pa.table(columns)
+        self._file = self._file or pa.parquet.ParquetWriter(
+            self._target, joined.schema, compression="none", use_dictionary=list(_STRINGS),
+            write_statistics=False,
+        )  # fmt: skip
+        self._file.write_table(joined)
+
+    def _places(self, table):
+        """Row of each annotation's image."""
+        image_id = table["image_id"].to_numpy()
+        found = np.minimum(np.searchsorted(self._ids, image_id), max(len(self._ids) - 1, 0))
+        lost = np.flatnonzero(self._ids[found] != image_id) if len(self._ids) else [0]
+        if len(lost):
+            first = int(lost[0])
+            raise DeepMuCSError(
+                f"{self._source}: annotation {table['id'][first]} names image {image_id[first]}, "
+                "which is not among the file's images; download it again."
+            )
+        return self._order[found]
+
+    def close(self):
+        """Finish the file; whether there was anything to write."""
+        if self._file is not None:
+            self._file.close()
+        return self._file is not None

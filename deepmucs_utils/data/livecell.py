@@ -127,8 +127,12 @@ def read_index(root, split, cache=CACHE):
         x, y, w, h`` (bounding box, px), ``area`` (px²) and ``polygon`` (list of lists of float
         ``[x0, y0, x1, y1, …]``, px; kept by Arrow and turned into lists when read).
     """
-    cells, _ = _index_files(root, split, cache)
-    table = pq.read_table(cells)
+    return read_cells(_index_files(root, split, cache)[0])
+
+
+def read_cells(path):
+    """Read the file of an index's cells; see `read_index`."""
+    table = pq.read_table(path)
     polygons = table["polygon"]
     table = table.drop_columns("polygon")
     frame = table.cast(pa.schema([_decoded(field) for field in table.schema])).to_pandas()

@@ -1,0 +1,106 @@
+"""Indexing a million annotations, beside ``pycocotools.COCO``, each in a process of its own."""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+CELLS_AN_IMAGE = 320  # LIVECell has 1.69 million cells in 5,239 images
+POINTS = (12, 40)  # LIVECell's polygons have 23 to 28 points on average
+
+
+def write_coco(path, cells, spaces=True):
+    """Write a COCO file with random polygons of LIVECell's lengths, block by block."""
+    rng = np.random.default_rng(0)
+    separators = (", ", ": ") if spaces else (",", ":")
+    number = -(-cells // CELLS_AN_IMAGE)
+    images = [
+        {"id": i, "file_name": f"A172_Phase_{'ABCDEFGH'[i % 8]}{i // 8 % 12 + 1}_1_"
+                               f"{i // 96 // 24 % 100:02d}d{i // 96 % 24:02d}h00m_1.tif",
+         "height": 520, "width": 704}
+        for i in range(number)
+    ]  # fmt: skip
+    with open(path, "w") as file:
+        file.write('{"images": ' + json.dumps(images, separators=separators))
+        file.write(', "annotations": [')
+        for first in range(0, cells, 10_000):
+            count = min(10_000, cells - first)
+            rows = [_annotation(i, rng) for i in range(first, first + count)]
+            text = json.dumps(rows, separators=separators)[1:-1]
+            file.write((separators[0] if first else "") + text)
+        file.write('], "categories": [{"id": 1, "name": "cell"}]}')
+
+
+def _annotation(number, rng):
+    points = int(rng.integers(*POINTS))
+    corner = np.array([[rng.integers(660), rng.integers(480)]])
+    polygon = np.round(corner + 40 * rng.random((points, 2)), 2).ravel().tolist()
+    box = [*corner[0].tolist(), 40, 40]
+    return {"id": number, "image_id": number // CELLS_AN_IMAGE, "category_id": 1, "iscrowd": 0,
+            "segmentation": [polygon], "area": 800.5, "bbox": box}  # fmt: skip
+
+
+def _measure(what, path):
+    """Run one way in this process; prints seconds and peak memory in MB."""
+    start = time.perf_counter()
+    if what == "ours":
+        from deepmucs_utils.data.index import write_index
+
+        write_index(path, f"{path}.cells", f"{path}.images")
+    elif what == "again":
+        from deepmucs_utils.data.livecell import read_cells
+
+        start = time.perf_counter()
+        read_cells(f"{path}.cells")
+    else:
+        from pycocotools.coco import COCO
+
+        COCO(path)
+    seconds = time.perf_counter() - start
+    print(f"\n{seconds} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")
+
+
+def run(cells=1_000_000):
+    """Print time and peak memory of both, for json with and without spaces."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for spaces in (True, False):
+            path = str(Path(folder) / "coco.json")
+            write_coco(path, cells, spaces)
+            found = {what: _child(what, path) for what in ("pycocotools", "ours", "again")}
+            for what, (seconds, memory) in found.items():
+                base = found["pycocotools"]
+                rows.append(
+                    {
+                        "json": "with spaces" if spaces else "without spaces",
+                        "way": {"ours": "index", "again": "index, opened again"}.get(what, what),
+                        "seconds": round(seconds, 2),
+                        "peak MB": round(memory),
+                        "time / pycocotools": round(seconds / base[0], 3),
+                        "memory / pycocotools": round(memory / base[1], 3),
+                    }
+                )
+    print(f"Index of {cells:,} annotations")
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _child(what, path):
+    command = [sys.executable, "-m", "benchmarks.bench_index", what, path]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    seconds, memory = out.strip().splitlines()[-1].split()
+    return float(seconds), float(memory)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what")
+    parser.add_argument("path")
+    options = parser.parse_args()
+    _measure(options.what, options.path)
