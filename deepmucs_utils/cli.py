@@ -137,7 +137,7 @@ def _parser():
     interactions.add_argument("--replacements", type=_count, default=199, metavar="N",
                               help="re-placements of each image (default %(default)s)")  # fmt: skip
     interactions.add_argument("--hidden", type=float, default=0.0, metavar="F",
-                              help="share of a cell that may lie under others (default 0)")  # fmt: skip
+                              help="share of a cell that may be hidden (default 0)")  # fmt: skip
     interactions.add_argument("--out", type=Path, required=True, metavar="DIR",
                               help="folder for the tables (CSV and JSON)")  # fmt: skip
     _seed_and_jobs(interactions)
@@ -153,7 +153,7 @@ def _parser():
     _seed_and_jobs(validate)
 
     monocultures = _add(commands, "monocultures", _monocultures,
-                        "a root's monoculture images as a set, to judge a model on real scenes")  # fmt: skip
+                        "a root's monoculture images as a set: real scenes")  # fmt: skip
     monocultures.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
     monocultures.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
     monocultures.add_argument("--split", default="test", choices=("train", "val", "test"),
@@ -163,7 +163,7 @@ def _parser():
     monocultures.add_argument("--window", type=_count, nargs=2, metavar=("H", "W"),
                               help="cut images into windows of this size, px")  # fmt: skip
     monocultures.add_argument("--n-images", type=_count, metavar="N",
-                              help="take so many, culture by culture in turn (default all)")  # fmt: skip
+                              help="take so many, the cultures in turn (default all)")  # fmt: skip
     _cultures(monocultures)
     monocultures.add_argument("--seed", type=int, default=0, help="default %(default)s")
     _cache(monocultures)
@@ -322,6 +322,9 @@ def _interactions(ground_truth, predictions, threshold, out, **options):
         kept = confident(records, 0.5 if threshold is None else threshold)
     found = analyse(read_scenes(truth, kept), **options)
     print(found.tests.round(3).to_string(index=False))
+    if len(found.tests) / (options["replacements"] + 1) > 0.05:
+        print(f"No finding is possible: {len(found.tests)} pairs of cultures need --replacements "
+              f"{20 * len(found.tests) - 1} or more.")  # fmt: skip
     print(f"{len(write_tables(vars(found), out)) // 2} tables in {out}")
 
 

@@ -131,7 +131,8 @@ def ap_by(ground_truth, predictions, values, edges, iou_type="segm", replicates=
             kept = right | (counted & ~hit)
             ap = 100 * _normalised_ap(right[kept], image[kept], cells, everything, weights)
             limits = interval(ap, int(blocks.max()) + 1, 0.95)
-            row |= {"AP50": ap[0], "AP50_low": limits["low"], "AP50_high": limits["high"]}
+            ends = np.clip([limits["low"], limits["high"]], 0, 100)
+            row |= {"AP50": ap[0], "AP50_low": ends[0], "AP50_high": ends[1]}
             row["found"] = 100 * right.sum() / n
         rows.append(row)
     return pd.DataFrame(rows)
