@@ -19,10 +19,10 @@ import numpy as np
 
 GREY = 128.0  # LIVECell's background, grey levels
 TRANSMISSION = 0.5  # ζ, amplitude that the ring passes
-GAIN = 80.0  # grey levels a unit of relative contrast
-HALO = 1.5  # px, standard deviation of K
-BLUR = 0.55  # px, standard deviation of the objective's spread
-FLATTEN = 5.0  # px, standard deviation of the local mean
+GAIN = 100.0  # grey levels a unit of relative contrast
+HALO = 1.2  # px, standard deviation of K
+BLUR = 0.42  # px, standard deviation of the objective's spread
+FLATTEN = 12.0  # px, standard deviation of the local mean
 
 
 def phase_contrast(phase):

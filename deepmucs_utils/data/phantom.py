@@ -18,12 +18,11 @@ from tqdm import tqdm
 from deepmucs_utils.data.livecell import SPLITS
 from deepmucs_utils.data.optics import GREY, camera_noise, phase_contrast
 from deepmucs_utils.data.phantom_cultures import PHANTOM_CULTURES
-from deepmucs_utils.data.phantom_outlines import arrange, outline_polygon
+from deepmucs_utils.data.phantom_layout import annotate, arrange
+from deepmucs_utils.data.phantom_phase import add_debris, cell_phase
 from deepmucs_utils.errors import DeepMuCSError
 
 SIZE = (520, 704)  # LIVECell's images, px
-INSET = 2.2  # px that the annotated outline lies outside the cell: beyond the bright rim
-TOLERANCE = 0.7  # px, simplification of the annotated outline
 LEAST_AREA = 40  # px²; smaller remainders are not annotated
 WELLS = 4  # of each culture and split
 HOURS = 76  # length of the experiment
@@ -64,10 +63,7 @@ def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, 
     names = list(known) if cultures is None else list(dict.fromkeys(cultures))
     _check(out, images, names, known, density, size)
     tasks = [
-        (split, known[name], index)
-        for split in SPLITS
-        for name in names
-        for index in range(images)
+        (split, known[name], index) for split in SPLITS for name in names for index in range(images)
     ]
     seeds = np.random.SeedSequence(seed).spawn(len(tasks))
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
@@ -170,68 +166,21 @@ def draw_image(culture, time, density, size, rng):
         Outline ``(x, y)`` of each cell, px.
     """
     low, high = culture.cover
-    cover = min(density * (low + (high - low) * time), 0.9)
-    layout = arrange(culture, cover, time, size, INSET, rng)
-    phase = _phase(culture, layout, rng)
-    _add_specks(phase, layout.label, culture.specks, rng)
+    cover = min(density * (low + (high - low) * time), 0.95)
+    layout = arrange(culture, cover, time, size, rng)
+    phase = cell_phase(culture, layout, rng)
+    specks = culture.specks * size[0] * size[1] / (SIZE[0] * SIZE[1])
+    add_debris(phase, layout.label, rng.poisson(specks), rng)
     grey = GREY + phase_contrast(phase) + camera_noise(size, *culture.noise, rng)
     polygons = []
     for number, box in enumerate(layout.boxes, 1):
         if box is None:
             continue
-        polygon = outline_polygon(layout.label, number, box, INSET, TOLERANCE)
+        hand = culture.states[layout.states[number - 1]].hand
+        polygon = annotate(layout.label, number, box, hand, rng)
         if polygon is not None and cv2.contourArea(polygon.astype(np.float32)) >= LEAST_AREA:
             polygons.append(polygon)
     return np.rint(grey).clip(0, 255).astype(np.uint8), polygons
-
-
-def _phase(culture, layout, rng):
-    """Phase of the cells: a cap or a plate for each, with organelles; float32, radians."""
-    label, depth = layout.label, layout.depth
-    inside = label > 0
-    border = inside.copy()
-    border[:, 1:] &= label[:, 1:] == label[:, :-1]
-    border[1:] &= label[1:] == label[:-1]
-    distance = cv2.distanceTransform(border.astype(np.uint8), cv2.DIST_L2, 3)
-    states = culture.states
-    cells = len(layout.states)
-    personal = np.exp(0.15 * rng.standard_normal((2, cells)))
-    kind = layout.states
-    amplitude = np.array([s.phase for s in states])[kind] * personal[0]
-    width = np.array([s.edge for s in states])[kind]
-    texture = np.array([s.texture for s in states])[kind] * personal[1]
-    of = label[inside] - 1
-    edge = width[of]
-    cap = np.sqrt(np.clip(1 - (1 - depth[inside]) ** 2, 0, 1))
-    plate = 1 - np.exp(-distance[inside] / np.maximum(edge, 0.5))
-    plate *= 0.75 + 0.5 * np.clip(depth[inside] - 0.35, 0, 0.4) / 0.4
-    height = np.where(edge > 0, plate, cap)
-    phase = np.zeros(label.shape, np.float32)
-    phase[inside] = amplitude[of] * height
-    grains = rng.standard_exponential(int(inside.sum()), np.float32)
-    grains = np.clip(grains - 0.9, 0, 1.6) * 1.3
-    around = np.clip(1.4 - depth[inside], 0.3, 1) * np.clip(distance[inside] / 2, 0, 1)
-    phase[inside] += texture[of] * grains * around
-    return phase
-
-
-def _add_specks(phase, label, rate, rng):
-    """Add debris to the free area of a phase map, in place."""
-    height, width = phase.shape
-    count = rng.poisson(rate * height * width / (SIZE[0] * SIZE[1]))
-    x = rng.uniform(3, width - 4, count)
-    y = rng.uniform(3, height - 4, count)
-    radius = rng.gamma(4, 0.35, count) + 0.6
-    amount = rng.uniform(0.15, 0.8, count)
-    for i in range(count):
-        if label[int(y[i]), int(x[i])]:
-            continue
-        reach = int(3 * radius[i]) + 1
-        rows = np.arange(max(int(y[i]) - reach, 0), min(int(y[i]) + reach + 1, height))
-        columns = np.arange(max(int(x[i]) - reach, 0), min(int(x[i]) + reach + 1, width))
-        away = (rows[:, None] - y[i]) ** 2 + (columns - x[i]) ** 2
-        blob = amount[i] * np.exp(-away / (2 * (radius[i] * 0.7) ** 2))
-        phase[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += blob
 
 
 def _write_annotations(root, tasks, written, size):

@@ -1,7 +1,10 @@
 """What each culture of the phantom looks like.
 
-A culture is a mixture of cell states that shifts with time. Numbers follow the statistics measured
-on genuine LIVECell images (area, aspect, solidity, cover, specks and noise of each culture).
+A culture is a mixture of cell states that shifts with time, from sparse to confluent. The numbers
+were set so that what `deepmucs measure` finds in the phantom agrees with the package's table of
+genuine LIVECell statistics (`deepmucs_utils.data.reference`); that table, not this one, is the
+source. BV2, of which the table has estimates only, follows them and published descriptions: round,
+phase-bright cells of 8 to 10 µm with some spindle-shaped ones.
 """
 
 from dataclasses import dataclass
@@ -13,32 +16,45 @@ class State:
 
     Parameters
     ----------
-    form : {"round", "smooth", "polygon", "neurite"}
-        Kind of outline; see `deepmucs_utils.data.phantom_outlines`.
+    form : {"round", "smooth", "polygon", "neurite", "blebs"}
+        Kind of outline, see `deepmucs_utils.data.phantom_outlines`.
     area : float
-        Median area of the mask, px².
+        Median area of the mask of a lone cell, px².
+    phase : float
+        Greatest phase without organelles, radians.
+    texture : float
+        Standard deviation of the phase of fine structure, radians.
+    dots : float
+        Phase of organelles that show as single dots, radians.
+    share : tuple of float
+        Weight among the states when the culture is sparse, and when it is confluent.
     spread : float
         Standard deviation of the area's logarithm.
     aspect : float
         Median ratio of length to width.
-    phase : float
-        Phase in the middle of the cell, radians.
     edge : float
-        Width over which the thickness rises from the edge, px; 0 for a spherical cap.
-    texture : float
-        Phase of organelles, radians.
-    share : tuple of float
-        Weight among the states when the culture is sparse, and when it is confluent.
+        Depth over which a flat cell rises from its edge, px; 0 for a cap, as of a rounded cell.
+    contact : float
+        Height of the ridge where cells touch, as a share of theirs; below 0 it is a furrow.
+    hairs : float
+        Number of thin processes (filopodia, retraction fibres), which are not annotated.
+    hand : float
+        Standard deviation of the error of the annotated outline, px: faint edges are drawn less
+        exactly than bright ones.
     """
 
     form: str
     area: float
-    spread: float
-    aspect: float
     phase: float
-    edge: float
     texture: float
+    dots: float
     share: tuple
+    spread: float = 0.4
+    aspect: float = 1.5
+    edge: float = 1.5
+    contact: float = 0.5
+    hairs: float = 0.0
+    hand: float = 1.2
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,10 @@ class PhantomCulture:
         Probability that a cell lies against an earlier one instead of anywhere.
     crowding : float
         Least distance of two centres as a share of the sum of their radii.
+    sheet : int
+        Width of gaps between cells that close, px; 0 for cells that stay apart.
+    grain : float
+        Radius (standard deviation) of organelles, px.
     specks : float
         Debris and out-of-focus specks in an image of LIVECell's size.
     noise : tuple of float
@@ -64,77 +84,82 @@ class PhantomCulture:
 
     name: str
     states: tuple
-    cover: tuple
-    colony: float
-    crowding: float
-    specks: float
-    noise: tuple
+    cover: tuple = (0.08, 0.3)
+    colony: float = 0.7
+    crowding: float = 0.7
+    sheet: int = 0
+    grain: float = 0.5
+    specks: float = 20.0
+    noise: tuple = (1.1, 0.1, 0.2)
 
 
 PHANTOM_CULTURES = (
     PhantomCulture(
         "A172",
         (
-            State("polygon", 1080, 0.55, 1.8, 0.16, 2.0, 0.30, (0.85, 0.95)),
-            State("round", 330, 0.25, 1.1, 0.75, 0.0, 0.20, (0.15, 0.05)),
+            State("polygon", 1400, 0.12, 0.025, 0.15, (0.85, 0.93), 0.55, 1.75, hairs=0.7),
+            State("round", 330, 0.9, 0.05, 0.2, (0.12, 0.05), 0.3, 1.15, edge=0, hand=0.4),
+            State("blebs", 180, 0.6, 0.05, 0.2, (0.03, 0.02)),
         ),
-        (0.15, 0.50), 0.5, 0.60, 12, (1.30, 0.05, 0.28),
+        (0.12, 0.50), 0.6, 0.55, 5, 0.55, 4, (1.27, 0.05, 0.28),
     ),
     PhantomCulture(
         "BT474",
         (
-            State("smooth", 520, 0.45, 1.5, 0.16, 2.0, 0.30, (0.7, 0.9)),
-            State("round", 260, 0.40, 1.15, 0.70, 0.0, 0.30, (0.3, 0.1)),
+            State("smooth", 580, 0.18, 0.035, 0.15, (0.75, 0.9), 0.45, 1.7, hand=0.9),
+            State("round", 270, 0.9, 0.06, 0.2, (0.18, 0.06), 0.35, 1.15, edge=0, hand=0.4),
+            State("blebs", 170, 0.7, 0.05, 0.3, (0.07, 0.04)),
         ),
-        (0.08, 0.28), 0.85, 0.66, 180, (1.10, 0.15, 0.11),
+        (0.06, 0.28), 0.8, 0.66, 11, 0.55, 300, (1.07, 0.15, 0.11),
     ),
     PhantomCulture(
         "BV2",
         (
-            State("round", 170, 0.20, 1.08, 1.0, 0.0, 0.25, (0.95, 0.95)),
-            State("neurite", 150, 0.30, 2.5, 0.4, 2.0, 0.15, (0.05, 0.05)),
+            State("round", 150, 0.62, 0.06, 0.2, (0.95, 0.93), 0.2, 1.1, edge=0, hand=0.4),
+            State("neurite", 150, 0.4, 0.05, 0.15, (0.05, 0.07), 0.3, 2.5),
         ),
-        (0.04, 0.14), 0.6, 0.85, 20, (1.08, 0.26, 0.24),
+        (0.03, 0.13), 0.75, 0.9, 0, 0.6, 15, (1.05, 0.26, 0.24),
     ),
     PhantomCulture(
         "Huh7",
         (
-            State("smooth", 1200, 0.55, 1.5, 0.11, 2.0, 0.36, (0.75, 0.9)),
-            State("round", 300, 0.35, 1.2, 0.70, 0.0, 0.40, (0.25, 0.1)),
+            State("smooth", 1380, 0.13, 0.025, 0.2, (0.75, 0.88), 0.55, 1.5, hairs=0.3),
+            State("round", 300, 0.9, 0.06, 0.25, (0.15, 0.07), 0.35, 1.2, edge=0, hand=0.4),
+            State("blebs", 170, 0.7, 0.05, 0.3, (0.10, 0.05), hairs=4),
         ),
-        (0.10, 0.26), 0.7, 0.66, 67, (1.07, 0.08, 0.16),
+        (0.08, 0.25), 0.5, 0.66, 9, 0.55, 90, (1.04, 0.08, 0.16),
     ),
     PhantomCulture(
         "MCF7",
         (
-            State("round", 230, 0.30, 1.25, 0.75, 0.0, 0.35, (0.75, 0.1)),
-            State("smooth", 260, 0.40, 1.55, 0.45, 2.2, 0.38, (0.25, 0.9)),
+            State("round", 235, 1.0, 0.06, 0.2, (0.75, 0.04), 0.3, 1.25, edge=0, hand=0.4),
+            State("smooth", 290, 0.22, 0.045, 0.22, (0.25, 0.96), 0.4, 2.0, hand=0.5),
         ),
-        (0.08, 0.55), 0.8, 0.68, 15, (1.35, 0.33, 0.30),
+        (0.06, 0.56), 0.9, 0.66, 13, 0.65, 14, (1.33, 0.33, 0.30),
     ),
     PhantomCulture(
         "SHSY5Y",
         (
-            State("neurite", 330, 0.60, 2.2, 0.40, 2.2, 0.28, (0.85, 0.9)),
-            State("round", 150, 0.30, 1.2, 0.7, 0.0, 0.2, (0.15, 0.1)),
+            State("neurite", 460, 0.13, 0.03, 0.11, (0.85, 0.93), 0.6, 2.2, hairs=3),
+            State("round", 140, 0.8, 0.05, 0.2, (0.15, 0.07), 0.3, 1.2, edge=0, hand=0.4),
         ),
-        (0.10, 0.36), 0.75, 0.55, 19, (1.03, 0.12, 0.14),
+        (0.08, 0.36), 0.8, 0.5, 0, 0.65, 5, (1.0, 0.12, 0.14),
     ),
     PhantomCulture(
         "SkBr3",
         (
-            State("round", 290, 0.28, 1.15, 0.95, 0.0, 0.32, (0.85, 0.8)),
-            State("smooth", 420, 0.45, 1.5, 0.40, 2.2, 0.30, (0.15, 0.2)),
+            State("round", 265, 0.85, 0.05, 0.11, (0.88, 0.82), 0.28, 1.18, edge=0, hand=0.4),
+            State("smooth", 430, 0.2, 0.08, 0.14, (0.12, 0.18), 0.45, 1.5, hairs=1),
         ),
-        (0.06, 0.20), 0.6, 0.80, 84, (0.97, 0.04, 0.18),
+        (0.05, 0.20), 0.5, 0.85, 0, 0.65, 110, (0.95, 0.04, 0.18),
     ),
     PhantomCulture(
         "SKOV3",
         (
-            State("smooth", 1350, 0.50, 1.45, 0.13, 2.0, 0.16, (0.5, 0.75)),
-            State("polygon", 1200, 0.50, 1.7, 0.13, 2.0, 0.18, (0.2, 0.15)),
-            State("round", 480, 0.35, 1.15, 0.75, 0.0, 0.30, (0.3, 0.1)),
+            State("smooth", 1480, 0.085, 0.025, 0.12, (0.45, 0.65), 0.5, 1.45, hairs=0.5),
+            State("polygon", 1300, 0.085, 0.025, 0.12, (0.25, 0.2), 0.5, 1.6, hairs=0.5),
+            State("round", 480, 1.0, 0.07, 0.2, (0.30, 0.15), 0.35, 1.15, edge=0, hand=0.4),
         ),
-        (0.08, 0.26), 0.45, 0.70, 12, (1.29, 0.20, 0.22),
+        (0.07, 0.26), 0.4, 0.70, 3, 0.75, 9, (1.25, 0.17, 0.22),
     ),
 )  # fmt: skip

@@ -1,0 +1,153 @@
+"""From the outlines of phantom cells to the phase that they give the light.
+
+A rounded cell is a cap. A spread cell is a plate with a thicker margin and a thicker nucleus in
+which nucleoli lie; where cells touch, their margins make a ridge. Organelles are small grains of
+higher phase, dense round the nucleus and few in it. Debris are small blobs, sharp or out of focus.
+"""
+
+import cv2
+import numpy as np
+
+CAP = 0.65  # exponent of a rounded cell's height: 0.5 is a sphere, 1 a paraboloid
+NUCLEUS = 4.5  # px, radius of the nucleus of a spread cell, where the cell has room for it
+RING = 0.1  # height of the ring round the nucleus of a rounded cell, as a share of the cell's
+LIFT = 0.35  # height of the nucleus above the plate, as a share of the plate's
+MARGIN = 0.8  # height of the margin of a spread cell above the plate, as a share of the plate's
+PERSON = 0.25  # standard deviation, over cells, of the logarithm of phase and texture
+DOTS = 0.06  # share of pixels with an organelle that shows as a dot
+NUCLEOLI = 2.5  # of a spread cell
+MOST = 0.7  # radians, phase at which organelles saturate
+HAIR = 0.12  # radians, phase of a thin process
+
+
+def cell_phase(culture, layout, rng):
+    """Phase of all cells of an image.
+
+    Parameters
+    ----------
+    culture : PhantomCulture
+    layout : Layout
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width)
+        Radians.
+    """
+    label = layout.label
+    phase = np.zeros(label.shape, np.float32)
+    inside = label > 0
+    if not inside.any():
+        return phase
+    of = label[inside] - 1
+    kind = layout.states
+    to_free = _smooth_distance(inside)
+    to_other = cv2.distanceTransform((~_contacts(label)).astype(np.uint8), cv2.DIST_L2, 5)
+    nearest = cv2.GaussianBlur(np.minimum(to_free, to_other), (0, 0), 1.0)[inside]
+    to_free, to_other = to_free[inside], cv2.GaussianBlur(to_other, (0, 0), 0.6)[inside]
+    greatest = np.full(len(kind), 0.5, np.float32)
+    np.maximum.at(greatest, of, nearest)
+    middle = nearest / greatest[of]
+
+    personal = np.exp(PERSON * rng.standard_normal((3, len(kind)))).astype(np.float32)
+    states = [(s.phase, s.texture, s.dots, s.edge, s.contact) for s in culture.states]
+    amplitude, texture, dots, edge, contact = np.array(states, np.float32)[kind].T
+    amplitude, texture, dots = (amplitude, texture, dots) * personal
+    flat = (edge > 0)[of]
+    uneven = np.exp(0.5 * _smooth_noise(label.shape, 6, rng)[inside])
+    rise = nearest - np.maximum(greatest - NUCLEUS, 0.4 * greatest)[of]  # px inside the nucleus
+    nucleus = np.clip(rise, 0, 1) * (flat & (greatest[of] > 3.5))
+    cap = np.clip(1 - (1 - middle) ** 2, 0, 1) ** CAP
+    cap += RING * np.exp(-((nearest - 0.55 * greatest[of]) ** 2) / 1.5) * uneven
+    plate = 1 - np.exp(-to_free / np.maximum(edge[of], 0.3))
+    plate += uneven * MARGIN * np.exp(-(((to_free - 1.2) / 0.8) ** 2))
+    plate += uneven * contact[of] * np.exp(-((to_other - 0.3) ** 2))
+    plate += LIFT * (nucleus + 0.6 * np.exp(-((rise - 0.5) ** 2)) * (nucleus > 0))
+    phase[inside] = amplitude[of] * np.where(flat, plate, cap)
+    phase = cv2.GaussianBlur(phase, (0, 0), 0.4)
+    phase += _hairs(label.shape, layout.hairs)
+
+    core = np.bincount(of, nucleus > 0, minlength=len(kind))
+    around = np.where(flat, 0.3 + 0.8 * np.clip(2 * middle, 0, 1), 1)
+    around *= np.clip(to_free / 3, 0, 1) * uneven
+    chance = np.where(nucleus > 0, NUCLEOLI / np.maximum(core, 1)[of], DOTS)
+    size = np.where(nucleus > 0, 1.6, rng.gamma(2.0, 0.5, len(of)))
+    spots = np.zeros(label.shape, np.float32)
+    spots[inside] = (rng.random(len(of)) < chance) * size
+    spots = _grains(spots, culture.grain) * np.sqrt(np.pi) * culture.grain
+    fine = _grains(rng.standard_normal(label.shape, np.float32), culture.grain)
+    grains = dots[of] * spots[inside] + texture[of] * (1 - 0.5 * nucleus) * fine[inside]
+    phase[inside] += MOST * np.tanh(around * grains / MOST)
+    return phase
+
+
+def _grains(points, radius):
+    """Points blurred to grains; unit white noise keeps its variance."""
+    return cv2.GaussianBlur(points, (0, 0), radius) * np.float32(2 * np.sqrt(np.pi) * radius)
+
+
+def _hairs(shape, hairs):
+    """Phase of thin processes, lines of about a pixel's width; float32."""
+    drawn = np.zeros(shape, np.uint8)
+    lines = [np.rint(hair * 16).astype(np.int32) for hair in hairs]
+    cv2.polylines(drawn, lines, False, 255, 1, cv2.LINE_AA, shift=4)
+    return cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 0.5) * np.float32(HAIR / 255)
+
+
+def _smooth_distance(inside):
+    """Distance to the edge of a region without the steps of its pixels, px; 0 outside."""
+    within = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)
+    without = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.maximum(cv2.GaussianBlur(within - without, (0, 0), 1.0), 0)
+
+
+def _contacts(label):
+    """Where pixels of different cells meet; bool, shape of ``label``."""
+    contact = np.zeros(label.shape, bool)
+    across = (label[:, 1:] != label[:, :-1]) & (label[:, 1:] > 0) & (label[:, :-1] > 0)
+    down = (label[1:] != label[:-1]) & (label[1:] > 0) & (label[:-1] > 0)
+    contact[:, 1:] |= across
+    contact[1:] |= down
+    return contact
+
+
+def _smooth_noise(shape, scale, rng):
+    """Noise of unit variance that changes over ``scale`` px; float32."""
+    coarse = rng.standard_normal([side // scale + 3 for side in shape]).astype(np.float32)
+    fine = cv2.resize(coarse, (shape[1] + 2 * scale, shape[0] + 2 * scale),
+                      interpolation=cv2.INTER_CUBIC)  # fmt: skip
+    return fine[scale : scale + shape[0], scale : scale + shape[1]]
+
+
+def add_debris(phase, label, count, rng):
+    """Add debris to a phase map outside the cells, in place.
+
+    Parameters
+    ----------
+    phase : ndarray of float32, shape (height, width)
+        Radians.
+    label : ndarray of int32, same shape
+        0 outside cells.
+    count : int
+        Number of specks.
+    rng : numpy.random.Generator
+    """
+    height, width = phase.shape
+    x, y = rng.uniform(0, width - 1, count), rng.uniform(0, height - 1, count)
+    lies_by = rng.random(count) < 0.3  # next to the speck before it
+    blurred = rng.random(count) < 0.15  # out of focus
+    radius = 0.5 + rng.gamma(1.5, 0.25, count)
+    amount = rng.gamma(2.0, 0.4, count)
+    for i in range(count):
+        if lies_by[i] and i:
+            x[i] = np.clip(x[i - 1] + rng.normal(0, 4), 0, width - 1)
+            y[i] = np.clip(y[i - 1] + rng.normal(0, 4), 0, height - 1)
+        if label[int(y[i]), int(x[i])]:
+            continue
+        wide, high = (3.0 + radius[i], 0.25) if blurred[i] else (radius[i], amount[i])
+        reach = int(3 * wide) + 1
+        rows = np.arange(max(int(y[i]) - reach, 0), min(int(y[i]) + reach + 1, height))
+        columns = np.arange(max(int(x[i]) - reach, 0), min(int(x[i]) + reach + 1, width))
+        away = (rows[:, None] - y[i]) ** 2 + (columns - x[i]) ** 2
+        blob = high * np.exp(-away / (2 * wide**2))
+        phase[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += blob
