@@ -202,25 +202,27 @@ def train(p):
     return folder
 
 
-def predict(p):
-    """Predict the cells of a run's test set, unless that was done.
+def predict(p, split="test"):
+    """Predict the cells of a run's test (or val) set, unless that was done.
 
     Parameters
     ----------
     p : Parameters
+    split : {"test", "val"}
 
     Returns
     -------
     Path
-        ``predictions.json``, a COCO results list.
+        ``predictions.json``, a COCO results list: in the run's folder, or in ``val`` inside it.
     """
     from deepmucs_utils.segmentation import predict as prediction
 
     folder = train(p)
+    target = folder if split == "test" else folder / split
     with _alone(folder):
-        if not (folder / "predictions.json").is_file():
-            prediction.predict(folder, compose(p, "test"), folder)
-    return folder / "predictions.json"
+        if not (target / "predictions.json").is_file():
+            prediction.predict(folder, compose(p, split), target)
+    return target / "predictions.json"
 
 
 def finish(p):

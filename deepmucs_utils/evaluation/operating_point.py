@@ -5,11 +5,12 @@ are left out, and where two of them claim the same pixels, as when a model gives
 names, the surer one stays.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 from hotcoco import mask as rle
 
-from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.errors import FOUND, label_errors
 
 
@@ -27,15 +28,11 @@ def best_threshold(ground_truth, predictions, iou_type="segm"):
     Returns
     -------
     threshold : float
-        Smallest score to keep. Of the scores with the best F1 the highest.
+        Smallest score to keep. Of the scores with the best F1 the highest; infinity, so that
+        nothing is kept, where no detection is right.
     f1 : float
         Harmonic mean of precision and recall there, all cultures together, between 0 and 1; a
         detection is right if it has the cell's culture and half of its area (IoU 0.5).
-
-    Raises
-    ------
-    DeepMuCSError
-        If no detection is right: there is nothing to trust at any score.
     """
     detections = label_errors(ground_truth, predictions, iou_type).detections
     detections = detections[detections["counted"]]
@@ -43,10 +40,7 @@ def best_threshold(ground_truth, predictions, iou_type="segm"):
     right = np.cumsum(detections["error"] == "")
     cells = sum(not a.get("iscrowd") for a in ground_truth["annotations"])
     if not len(right) or right.iloc[-1] == 0:
-        raise DeepMuCSError(
-            "the predictions hold no right detection, so no score separates right from wrong; "
-            "train the model for longer or check that the predictions belong to this set."
-        )
+        return math.inf, 0.0
     f1 = pd.Series(2 * right.to_numpy() / (np.arange(len(right)) + 1 + cells))
     f1 = f1.groupby(detections["score"].to_numpy()).last()  # equal scores come in together
     best = f1[f1 == f1.max()]

@@ -3,7 +3,6 @@
 import pytest
 from coco_scenes import ONE_WRONG_CLASS, THREE, THREE_CELLS, detection, loaded, square
 
-from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.operating_point import best_threshold, confident
 
 
@@ -18,10 +17,10 @@ def test_equal_scores_come_in_together():
     assert best_threshold(*loaded(THREE_CELLS, found)) == (0.5, pytest.approx(6 / 7))
 
 
-def test_predictions_without_a_right_one_are_refused():
+def test_where_no_detection_is_right_none_is_kept():
     for found in ([], [detection("BV2", THREE[0], 0.9)]):
-        with pytest.raises(DeepMuCSError, match="no right detection"):
-            best_threshold(*loaded(THREE_CELLS, found))
+        threshold, f1 = best_threshold(*loaded(THREE_CELLS, found))
+        assert f1 == 0 and confident(found, threshold) == []
 
 
 def test_of_two_names_for_one_cell_the_surer_stays():
