@@ -1,0 +1,151 @@
+"""Writing co-culture sets: beside encoding alone, beside the plain way, and against their size."""
+
+import argparse
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from pycocotools import mask as coco_mask
+
+from deepmucs_utils.data.livecell import LiveCell, read_index
+from deepmucs_utils.data.phantom import write_phantom
+from deepmucs_utils.generation.bank import build_bank
+from deepmucs_utils.generation.compose import compose_image
+from deepmucs_utils.generation.plan import make_plan
+from deepmucs_utils.generation.recipes import get_recipe
+from deepmucs_utils.generation.subsets import CHUNK, PNG_LEVEL, compose_set
+
+IMAGES = 26  # phantom images a culture and split: 208 backgrounds
+CACHE = Path(".cache") / "benchmarks"
+SAME = 400  # images that are written, encoded again, and composed
+PLAIN = 24  # images made the plain way
+SETS = (("DeepMuCS800", 0.5), ("DeepMuCS800", 1.0), ("DeepMuCS1600", 1.0), ("DeepMuCS4000", 1.0))
+
+
+def run():
+    """Print the tables; the phantom is written when it is not there yet (minutes)."""
+    root = CACHE / f"phantom{IMAGES}"
+    if not root.is_dir():
+        write_phantom(root, images=IMAGES)
+    shutil.rmtree(CACHE / "bank", ignore_errors=True)
+    start = time.perf_counter()
+    bank = build_bank(root, "train", CACHE, jobs=2)
+    building = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [_beside_encoding(root, Path(folder), jobs) for jobs in (1, 2)]
+        plain = _plain_way(root, bank)
+        print(f"{SAME} images of 520 × 704 px with {len(bank.backgrounds)} backgrounds")
+        print(pd.DataFrame(rows).round(2).to_string(index=False), "\n")
+        ours = rows[0]["set, ms an image"]
+        gain = plain - ours
+        table = {
+            "plain way, ms an image": plain,
+            "plain / set (1 job)": plain / ours,
+            "bank, s (2 jobs)": building,
+            "bank pays from … images": 1000 * building / gain if gain > 0 else np.inf,
+        }
+        print(pd.Series(table).round(1).to_string(), "\n")
+        print("Time and memory against size (2 jobs, a process of its own)")
+        sizes = [_grow(root, Path(folder), *one) for one in SETS]
+        print(pd.DataFrame(sizes).round(2).to_string(index=False))
+
+
+def _beside_encoding(root, folder, jobs):
+    """Time of writing a set over the time of encoding its pictures, with as many workers."""
+    options = {"n_images": SAME, "cache": CACHE, "jobs": jobs}
+    compose_set(root, folder / f"warm{jobs}", "DeepMuCS800", **options | {"n_images": 4 * CHUNK})
+    out = folder / f"same{jobs}"
+    start = time.perf_counter()
+    compose_set(root, out, "DeepMuCS800", **options)
+    ours = time.perf_counter() - start
+    paths = sorted((out / "images").iterdir())
+    parts = [paths[first::jobs] for first in range(jobs)]
+    encoding = max(Parallel(n_jobs=jobs)(delayed(_encode)(part) for part in parts))
+    return {
+        "jobs": jobs,
+        "set, ms an image": 1000 * ours / SAME,
+        "encoding, ms an image": 1000 * encoding / SAME,
+        "ratio": ours / encoding,
+    }
+
+
+def _encode(paths):
+    """Seconds for encoding pictures at the level that sets are written with."""
+    images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+    start = time.perf_counter()
+    for image in images:
+        cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    return time.perf_counter() - start
+
+
+def _plain_way(root, bank):
+    """Milliseconds an image when every image starts from the donors' TIFFs and polygons."""
+    livecell, recipe = LiveCell(root), get_recipe("DeepMuCS800", n_images=SAME)
+    index = read_index(livecell, "train", CACHE)
+    by_name = dict(tuple(index.groupby("file_name")))
+    by_id = index.set_index("annotation_id")
+    plans, _ = make_plan(recipe, bank, 0)
+    scenes = [compose_image(plan, recipe, bank, 0)[2] for plan in plans[:PLAIN]]
+    start = time.perf_counter()
+    for cells in scenes:
+        name = cells[0]["background"]
+        image = livecell.image(name)
+        height, width = image.shape
+        polygons = [part for polygon in by_name[name]["polygon"] for part in polygon]
+        mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+        image = cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA)
+        for cell in cells:
+            donor = livecell.image(cell["donor_image"])
+            polygon = by_id.loc[cell["donor_annotation"], "polygon"]
+            own = coco_mask.decode(coco_mask.frPyObjects(polygon, *donor.shape))[..., 0] > 0
+            rows, columns = np.nonzero(own)
+            y = (rows - rows.min() + cell["top"]).clip(0, height - 1)
+            x = (columns - columns.min() + cell["left"]).clip(0, width - 1)
+            image[y, x] = donor[own]
+            pasted = np.zeros(image.shape, np.uint8, order="F")
+            pasted[y, x] = 1
+            coco_mask.encode(pasted)
+        cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    return 1000 * (time.perf_counter() - start) / PLAIN
+
+
+def _grow(root, folder, name, fraction):
+    """Write one set in a process of its own; seconds and peak memory."""
+    command = [sys.executable, "-m", "benchmarks.bench_generation", str(root), str(folder), name]
+    out = subprocess.run(
+        [*command, str(fraction)], check=True, capture_output=True, text=True
+    ).stdout
+    seconds, own, worker = map(float, out.split()[-3:])
+    recipe = get_recipe(name, fraction)
+    return {
+        "set": name,
+        "images": recipe.images,
+        "cells": recipe.total,
+        "seconds": seconds,
+        "ms an image": 1000 * seconds / recipe.images,
+        "peak MB": own,
+        "peak MB of a worker": worker,
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    for argument in ("root", "folder", "name"):
+        parser.add_argument(argument)
+    parser.add_argument("fraction", type=float)
+    options = parser.parse_args()
+    out = Path(options.folder) / f"{options.name}-{options.fraction}"
+    start = time.perf_counter()
+    compose_set(options.root, out, options.name, options.fraction, cache=CACHE, jobs=2)
+    seconds = time.perf_counter() - start
+    shutil.rmtree(out)
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    print(seconds, *(resource.getrusage(one).ru_maxrss / 1024 for one in who))
