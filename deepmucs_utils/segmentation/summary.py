@@ -35,4 +35,3 @@ def summary(cfg):
         "momentum": f"{solver.MOMENTUM:g}",
         "iterations": f"{solver.MAX_ITER:,}",
     }
-

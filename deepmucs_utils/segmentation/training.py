@@ -13,6 +13,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
+from torch import nn
 from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
@@ -190,7 +191,8 @@ class Training:
         Returns
         -------
         dict of str to float
-            The losses by name, and ``total_loss``.
+            The losses by name, ``total_loss``, and ``gradient``, the length of the gradient of all
+            weights before it was clipped.
         """
         self.model.train()
         set_image_seeds(self.model, [sample["seed"] for sample in batch])
@@ -204,6 +206,8 @@ class Training:
             raise self._diverged(values, batch)
         self.optimizer.zero_grad()
         total.backward()
+        clip = self.cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE
+        values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
         self.optimizer.step()
         self.iteration += 1
         return values

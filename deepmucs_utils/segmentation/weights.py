@@ -1,0 +1,263 @@
+"""Weights from elsewhere: published checkpoints under this project's parameter names.
+
+Three kinds are read: checkpoints of the ResNeSt authors' detectron2 fork (their COCO models and
+LIVECell's anchor-based ones), timm's ImageNet classifiers, and models trained here. Every tensor
+of the checkpoint and of the network is accounted for: loaded, started anew with the reason, or
+an error.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from detectron2.modeling import build_model
+
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.segmentation.checkpoints import (
+    BEST,
+    CONFIG,
+    load,
+    replace_file,
+    save,
+    write_config,
+)
+from deepmucs_utils.segmentation.config import get_config
+
+REPORT = "weights.json"
+BOTTOM_UP = "backbone.bottom_up."
+_STEM = {
+    ("1", False): "conv1.0",
+    ("1", True): "conv1.1",
+    ("2", False): "conv1.3",
+    ("2", True): "conv1.4",
+    ("3", False): "conv1.6",
+    ("3", True): "bn1",
+}
+_BLOCK = {
+    "conv1.norm": "bn1",
+    "conv3.norm": "bn3",
+    "shortcut.norm": "downsample.2",
+    "shortcut": "downsample.1",
+    "conv2_offset": "conv2.conv.offset",
+}
+#: Parts of a checkpoint that are no weights of the network: constants that it stores.
+_CONSTANTS = re.compile(r"pixel_(mean|std)|proposal_generator\.anchor_generator\.cell_anchors\.\d+")
+_CLASS_SCORES = re.compile(r"roi_heads\.box_predictor\.\d\.cls_score\.(weight|bias)")
+_CLASS_MASKS = re.compile(r"roi_heads\.mask_head\.predictor\.(weight|bias)")
+_ANCHORS = re.compile(
+    r"proposal_generator\.rpn_head\.(objectness_logits|anchor_deltas)\.(weight|bias)"
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of each tensor.
+
+    Parameters
+    ----------
+    loaded : list of str
+        Tensors of the network taken from the checkpoint.
+    anew : dict of str to str
+        Tensors of the network that keep their initial values, with the reason.
+    left_out : dict of str to str
+        Tensors of the checkpoint that are not used, with the reason.
+    """
+
+    loaded: list
+    anew: dict
+    left_out: dict
+
+
+def convert(source, out, model="paper", keep_classes=False):
+    """Convert a checkpoint to a run that can be predicted with or trained from.
+
+    Parameters
+    ----------
+    source : path-like
+        Checkpoint; nothing in it is executed.
+    out : path-like
+        Folder of the new run.
+    model : {"small", "resnest50", "paper"}
+        The network that the checkpoint is for.
+    keep_classes : bool
+        Keep the checkpoint's number of classes instead of the eight cultures; then the model does
+        what the original does.
+
+    Returns
+    -------
+    Path
+        ``out``, with ``config.yaml``, ``best.pth`` and ``weights.json``, which accounts for every
+        tensor.
+
+    Raises
+    ------
+    DeepMuCSError
+        If the file holds more than tensors, or a tensor that has no place, or lacks one.
+    """
+    out = Path(out)
+    if (out / CONFIG).exists():
+        raise DeepMuCSError(f"{out}: holds a run; take another folder.")
+    tensors = read_tensors(source)
+    cfg = fit_config(get_config(model), tensors, keep_classes)
+    cfg.MODEL.DEVICE = "cpu"
+    network = build_model(cfg)
+    report = load_into(network, tensors, source)
+    out.mkdir(parents=True, exist_ok=True)
+    save({"model": network.state_dict(), "iteration": 0}, out / BEST)
+    text = json.dumps({"source": str(source)} | vars(report), indent=1)
+    replace_file(out / REPORT, lambda path: path.write_text(text))
+    write_config(cfg, out)
+    return out
+
+
+def read_tensors(source):
+    """The tensors of a checkpoint under this project's names.
+
+    Parameters
+    ----------
+    source : path-like
+        A file, or the folder of a run, whose best weights are meant.
+
+    Returns
+    -------
+    dict of str to Tensor
+    """
+    source = Path(source)
+    content = load(source / BEST if source.is_dir() else source)
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
+        raise DeepMuCSError(f"{source}: no tensors by name; expected a model's checkpoint.")
+    tensors = {}
+    for name, tensor in content.items():
+        new = our_name(name)
+        if new in tensors:
+            raise DeepMuCSError(f"{source}: two tensors mean {new}; expected one.")
+        tensors[new] = tensor
+    return tensors
+
+
+def our_name(name):
+    """A parameter's name in this project, from the fork's or timm's.
+
+    Examples
+    --------
+    >>> our_name("backbone.bottom_up.res3.0.conv2_offset.weight")
+    'backbone.bottom_up.net.layer2.0.conv2.conv.offset.weight'
+    >>> our_name("layer2.0.bn3.weight")
+    'backbone.bottom_up.net.layer2.0.bn3.weight'
+    """
+    stem = re.fullmatch(r"backbone\.bottom_up\.stem\.conv1_([123])\.(norm\.)?(\w+)", name)
+    if stem:
+        number, norm, kind = stem.groups()
+        return f"{BOTTOM_UP}net.{_STEM[number, bool(norm)]}.{kind}"
+    block = re.fullmatch(r"backbone\.bottom_up\.res([2-5])\.(\d+)\.([\w.]+)\.(\w+)", name)
+    if block:
+        stage, number, layer, kind = block.groups()
+        layer = _BLOCK.get(layer, layer)
+        return f"{BOTTOM_UP}net.layer{int(stage) - 1}.{number}.{layer}.{kind}"
+    if re.match(r"(conv1|bn1|layer[1-4])\.", name):
+        return f"{BOTTOM_UP}net.{name}"
+    return name
+
+
+def fit_config(cfg, tensors, keep_classes):
+    """Set what a checkpoint's shapes tell: the box pooler's resolution, and the classes if kept.
+
+    Returns
+    -------
+    CfgNode
+    """
+    full = tensors.get("roi_heads.box_head.0.fc1.weight")
+    if full is not None:  # 7 × 7 in LIVECell's file, 14 × 14 in earlier revisions of it
+        pixels = full.shape[1] // cfg.MODEL.ROI_BOX_HEAD.CONV_DIM
+        cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = round(pixels**0.5)
+    scores = tensors.get("roi_heads.box_predictor.0.cls_score.bias")
+    if keep_classes and scores is not None:
+        count = len(scores) - 1
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES = count
+        cfg.DATASETS.CATEGORY_IDS = list(range(1, count + 1))
+        cfg.DATASETS.CATEGORY_NAMES = (
+            ["cell"] if count == 1 else [f"class {number}" for number in range(1, count + 1)]
+        )
+    return cfg
+
+
+def load_into(network, tensors, source):
+    """Load tensors into a network and account for all of them.
+
+    Parameters
+    ----------
+    network : GeneralizedRCNN
+        Changed in place.
+    tensors : dict of str to Tensor
+        From `read_tensors`.
+    source : path-like
+        For messages.
+
+    Returns
+    -------
+    Loaded
+
+    Raises
+    ------
+    DeepMuCSError
+        Naming the first tensor that has no place, no counterpart or the wrong shape.
+    """
+    own = network.state_dict()
+    headless = not any(name.startswith("roi_heads.") for name in tensors)
+    anew, left_out, chosen = {}, {}, {}
+    for name, tensor in tensors.items():
+        if name in own:
+            chosen[name] = tensor
+        elif _CONSTANTS.fullmatch(name):
+            left_out[name] = "a constant; the configuration gives it"
+        elif headless and re.fullmatch(r"fc\.(weight|bias)", name):
+            left_out[name] = "scores of ImageNet's classes"
+        else:
+            raise DeepMuCSError(
+                f"{source}: tensor {name} has no place in this network; is it for another model?"
+            )
+    for name, target in own.items():
+        if name not in chosen:
+            anew[name] = _why_missing(name, headless, source)
+        elif chosen[name].shape != target.shape:
+            repeated = _repeat(name, chosen[name], target)
+            if repeated is None:
+                anew[name] = _why_different(name, chosen.pop(name), target, source)
+                left_out[name] = anew[name]
+            else:
+                chosen[name] = repeated
+    network.load_state_dict(own | chosen)
+    return Loaded(sorted(chosen), anew, left_out)
+
+
+def _why_missing(name, headless, source):
+    if name.endswith("num_batches_tracked"):
+        return "a counter; it starts anew"
+    if headless and ".conv2.conv.offset." in name:
+        return "no deformable convolution in the classifier; it starts without displacement"
+    if headless and not name.startswith(BOTTOM_UP):
+        return "no detector in the checkpoint"
+    raise DeepMuCSError(f"{source}: lacks tensor {name}; is it for another model?")
+
+
+def _repeat(name, tensor, target):
+    """One class's mask prediction, given to every class."""
+    if _CLASS_MASKS.fullmatch(name) and tensor.shape[0] == 1:
+        return tensor.expand_as(target).clone()
+    return None
+
+
+def _why_different(name, tensor, target, source):
+    found, expected = list(tensor.shape), list(target.shape)
+    if _CLASS_SCORES.fullmatch(name) or _CLASS_MASKS.fullmatch(name):
+        return f"other classes: shape {found}, here {expected}"
+    if _ANCHORS.fullmatch(name):
+        return f"other anchors: shape {found}, here {expected}"
+    raise DeepMuCSError(
+        f"{source}: tensor {name} has shape {found}, expected {expected}; is it for another model?"
+    )

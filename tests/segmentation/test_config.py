@@ -1,0 +1,151 @@
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.segmentation import add_deepmucs_config, get_config
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def paper():
+    cfg = get_config("paper")
+    cfg.MODEL.DEVICE = "cpu"
+    torch.manual_seed(0)
+    return build_model(cfg)
+
+
+def millions(*modules):
+    return round(sum(p.numel() for module in modules for p in module.parameters()) / 1e6, 1)
+
+
+def a_sample(device, size=64):
+    """An image with two cells."""
+    masks = torch.zeros(2, size, size, dtype=torch.bool)
+    masks[0, 8:24, 8:24] = True
+    masks[1, 30:50, 20:60] = True
+    cells = Instances((size, size))
+    cells.gt_masks = BitMasks(masks)
+    cells.gt_boxes = Boxes(BitMasks(masks).get_bounding_boxes().tensor)
+    cells.gt_classes = torch.tensor([0, 5])
+    return {"image": 128 + 12 * torch.randn(3, size, size), "instances": cells.to(device)}
+
+
+def test_the_paper_has_126_million_parameters_in_the_published_parts(paper):
+    bottom_up, heads = paper.backbone.bottom_up, paper.roi_heads
+    assert millions(paper) == 126.1
+    assert millions(bottom_up) == 71.5
+    pyramid = [part for name, part in paper.backbone.named_children() if "fpn" in name]
+    assert len(pyramid) == 8 and millions(*pyramid) == 3.3
+    assert millions(paper.proposal_generator) == 0.6
+    assert millions(heads.box_head, heads.box_predictor) == 45.7
+    assert millions(heads.mask_head) == 5.0
+
+
+def test_the_papers_backbone_is_resnest_200(paper):
+    net = paper.backbone.bottom_up.net
+    assert [len(net[f"layer{k}"]) for k in (1, 2, 3, 4)] == [3, 24, 36, 3]
+    stem = [conv for conv in net.conv1 if isinstance(conv, nn.Conv2d)]
+    assert [conv.out_channels for conv in stem] == [64, 64, 128]
+    for k in (1, 2, 3, 4):
+        for number, block in enumerate(net[f"layer{k}"]):
+            assert block.radix == 2
+            assert (block.avd_last is not None) == (k > 1 and number == 0)
+            assert hasattr(block.conv2.conv, "offset") == (k > 1)
+    norms = [m for m in paper.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert norms and all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    assert all(parameter.requires_grad for parameter in paper.parameters())
+
+
+def test_the_papers_anchors_lie_one_size_a_level(paper):
+    anchors = paper.proposal_generator.anchor_generator
+    assert anchors.strides == [4, 8, 16, 32, 64]
+    for size, cells in zip((8, 16, 32, 64, 128), anchors.cell_anchors, strict=True):
+        width, height = (cells[:, 2:] - cells[:, :2]).T
+        torch.testing.assert_close(height / width, torch.tensor([0.5, 1.0, 2.0, 3.0, 4.0]))
+        torch.testing.assert_close(width * height, torch.full((5,), float(size**2)))
+
+
+def test_the_papers_proposals_and_stages_have_the_published_thresholds(paper):
+    rpn, heads = paper.proposal_generator, paper.roi_heads
+    assert rpn.anchor_matcher.thresholds[1:-1] == [0.3, 0.7]
+    assert rpn.batch_size_per_image == 256
+    assert rpn.pre_nms_topk == {True: 12000, False: 6000}
+    assert rpn.post_nms_topk == {True: 3000, False: 3000}
+    assert rpn.nms_thresh == 0.7
+    assert [m.thresholds[1] for m in heads.proposal_matchers] == [0.5, 0.6, 0.7]
+    assert [p.box2box_transform.weights for p in heads.box_predictor] == [
+        (10.0, 10.0, 5.0, 5.0),
+        (20.0, 20.0, 10.0, 10.0),
+        (30.0, 30.0, 15.0, 15.0),
+    ]
+    assert (heads.batch_size_per_image, heads.positive_fraction) == (512, 0.25)
+    last = heads.box_predictor[-1]
+    assert (last.test_score_thresh, last.test_nms_thresh) == (0.05, 0.5)
+    assert last.test_topk_per_image == 3000
+
+
+def test_the_papers_heads_have_the_published_layers(paper):
+    heads = paper.roi_heads
+    for head, predictor in zip(heads.box_head, heads.box_predictor, strict=True):
+        assert [name for name, _ in head.named_children()] == [
+            *("conv1", "conv2", "conv3", "conv4", "flatten", "fc1", "fc_relu1")
+        ]
+        assert head.fc1.weight.shape == (1024, 256 * 7 * 7)
+        assert predictor.cls_score.out_features == 9
+        assert predictor.bbox_pred.out_features == 4
+    convs = [name for name, _ in heads.mask_head.named_children() if "fcn" in name]
+    assert len(convs) == 8
+    assert heads.mask_pooler.output_size == (14, 14)
+    assert heads.mask_head.predictor.out_channels == 8
+
+
+def test_the_papers_input_and_solver_are_the_published_ones():
+    cfg = get_config("paper")
+    assert cfg.MODEL.PIXEL_MEAN == [128.0] * 3 and cfg.MODEL.PIXEL_STD == [11.578] * 3
+    solver = cfg.SOLVER
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MOMENTUM) == (16, 0.02, 0.9)
+    assert (solver.WEIGHT_DECAY, solver.WARMUP_ITERS) == (1e-4, 1000)
+    assert (solver.STEPS, solver.MAX_ITER) == ((17500, 20000), 30000)
+    assert cfg.INPUT.MIN_SIZE_TRAIN == (440, 480, 520, 560, 580, 620)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", ["small", "resnest50", "paper"])
+def test_every_model_gives_nine_losses_and_gradients_and_then_cells(name, device):
+    cfg = get_config(name)
+    cfg.MODEL.DEVICE = device
+    torch.manual_seed(0)
+    model = build_model(cfg).train()
+    with EventStorage(0):
+        losses = model([a_sample(device), a_sample(device)])
+    stages = [f"{kind}_stage{k}" for kind in ("loss_cls", "loss_box_reg") for k in range(3)]
+    assert set(losses) == {"loss_rpn_cls", "loss_rpn_loc", "loss_mask", *stages}
+    sum(losses.values()).backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all()
+    with torch.no_grad():
+        found = model.eval()([{"image": a_sample(device)["image"]}])[0]["instances"]
+    assert found.has("pred_masks") and len(found) <= cfg.TEST.DETECTIONS_PER_IMAGE
+
+
+def test_the_keys_are_added_to_any_configuration():
+    cfg = get_cfg()
+    add_deepmucs_config(cfg)
+    cfg.merge_from_list(["MODEL.RESNEST.VARIANT", "resnest26d", "INPUT.QUARTER_TURNS", True])
+    assert cfg.MODEL.RESNEST.VARIANT == "resnest26d"
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(DeepMuCSError, match="'tiny': unknown; expected one of small, resnest50"):
+        get_config("tiny")
