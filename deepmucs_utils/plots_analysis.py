@@ -76,7 +76,7 @@ def calibration(ax, table):
     ax.set(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
 
 
-def ap_slices(tables, labels):
+def ap_slices(tables, labels, whole=()):
     """AP50 against properties of the cells' surroundings, side by side.
 
     Parameters
@@ -85,6 +85,8 @@ def ap_slices(tables, labels):
         From `slices.ap_by`.
     labels : sequence of str
         Name and unit of each property.
+    whole : sequence of str
+        Labels of properties that are whole numbers.
     """
     size = (WIDTH, 2.8)
     _, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
@@ -92,14 +94,20 @@ def ap_slices(tables, labels):
         place = np.arange(len(table))
         error = np.abs(table[["AP50_low", "AP50_high"]].to_numpy().T - table["AP50"].to_numpy())
         ax.errorbar(place, table["AP50"], error, fmt="o", color="0.2", capsize=3)
+        step = 1 if label in whole else 0
         names = [
-            f"{low:g}–{high:g}" if np.isfinite(high) else f"≥ {low:g}"
-            for low, high in zip(table["low"], table["high"], strict=True)
+            _range(low, high - step) for low, high in zip(table["low"], table["high"], strict=True)
         ]
         ticks = [f"{name}\nn = {n}" for name, n in zip(names, table["n"], strict=True)]
         ax.set_xticks(place, ticks, fontsize=7)
         ax.set(xlabel=label, xlim=(-0.5, len(table) - 0.5), ylim=(0, 102))
     axes[0, 0].set_ylabel("AP50, normalised (%)")
+
+
+def _range(low, high):
+    if low == high:
+        return f"{low:g}"
+    return f"{low:g}–{high:g}" if np.isfinite(high) else f"≥ {low:g}"
 
 
 def errors(ax, tables):

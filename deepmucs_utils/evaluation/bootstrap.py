@@ -136,7 +136,7 @@ def bootstrap(
     return Bootstrap(
         models=pd.DataFrame(
             {"model": name, "culture": culture, "n": n}
-            | interval(values[name, culture].to_numpy(), *limits)
+            | _clip(interval(values[name, culture].to_numpy(), *limits))
             for name in matches
             for culture, n in n_cells.items()
         ),
@@ -242,6 +242,12 @@ def interval(values, n_blocks, confidence):
     error = replicates.std() * np.sqrt(n_blocks / (n_blocks - 1))
     half = student.ppf((1 + confidence) / 2, n_blocks - 1) * error
     return {"estimate": estimate, "low": centre - half, "high": centre + half}
+
+
+def _clip(limits):
+    """Limits of an AP, which lies between 0 and 100."""
+    low, high = np.clip([limits["low"], limits["high"]], 0, 100)
+    return limits | {"low": low, "high": high}
 
 
 def describe(n_blocks, by_image, replicates, drawn, confidence):

@@ -12,6 +12,8 @@ import pandas as pd
 from deepmucs_utils.data.cultures import LABELS
 from deepmucs_utils.evaluation.metrics import MIN_CELLS
 
+LEAST_CULTURES = 4  # with fewer, "best" and "second worst" say little
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -85,8 +87,9 @@ def judge(result, min_cells=MIN_CELLS):
     -------
     pandas.DataFrame
         One row a statement: ``statement``, ``held`` (``"held"``, ``"not held"`` on the set itself,
-        or ``"not testable"`` where a culture that it names is lacking), ``share`` (percent of the
-        bootstrap replicates in which it holds), ``here`` (what was found, in words).
+        or ``"not testable"`` where a culture that it names is lacking, or more than half of all
+        are), ``share`` (percent of the bootstrap replicates in which it holds), ``here`` (what was
+        found, in words).
     """
     names = list(result.replicates.columns)
     counts = result.models.drop_duplicates("culture").set_index("culture")["n"].drop("all")
@@ -94,7 +97,9 @@ def judge(result, min_cells=MIN_CELLS):
     rows = []
     for claim in CLAIMS:
         row = {"statement": claim.text, "held": "not testable", "share": np.nan, "here": ""}
-        testable = len(names) == 3 and set(claim.cultures) <= set(kept) and len(kept) >= 2
+        testable = (
+            len(names) == 3 and set(claim.cultures) <= set(kept) and len(kept) >= LEAST_CULTURES
+        )
         if testable:
             tables = [result.by_culture[names[number]][kept] for number in claim.sets]
             held = [

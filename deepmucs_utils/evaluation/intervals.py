@@ -87,4 +87,4 @@ def _limits(matches, area, blocks, replicates, seed, confidence):
 
 
 def _pair(limits):
-    return [float(limits["low"]), float(limits["high"])]
+    return np.clip([limits["low"], limits["high"]], 0, 100).tolist()
