@@ -21,7 +21,7 @@ from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, digest, read_i
 from deepmucs_utils.generation.cells import Cutout
 from deepmucs_utils.generation.harvest import harvest
 
-VERSION = 3
+VERSION = 4
 QUANTILES = np.linspace(0, 1, 41)  # of nearest-neighbour distances, kept for each culture
 WEIGHT = (np.arange(256) / np.float32(255)).astype(np.float32)  # a stored matte's weight
 

@@ -33,6 +33,9 @@ DENSE_IMAGES = {"Dense_train": 200, "Dense_val": 40, "Dense_test": 80}
 DENSE_COVER = (0.1, 0.5)  # share of an image that its cells cover, uniform over the images
 GROUPED = 0.5  # share of draws that take a group of touching cells where one fits
 DENSE_GROUPED = 0.9
+
+PAIRS_IMAGES = {"Pairs_val": 20, "Pairs_test": 20}  # to analyse interactions of two cultures
+PAIRS_CELLS = 60  # of each culture an image, on average: with 20 images each holds 40 or more
 # px², mean of each culture on a sample of genuine LIVECell images (BV2: median, after threshold
 # segmentation); turns cover into numbers of cells
 MEAN_AREAS = {
@@ -44,7 +47,7 @@ MEAN_AREAS = {
 # begins with the images of the one before.
 NESTS = (("DeepMuCS800", "DeepMuCS1600", "DeepMuCS4000"), ("Demo40", "Demo80", "Demo200"))
 
-SET_NAMES = (*PUBLISHED.index, *DEMO_SOURCES, *DENSE_IMAGES)
+SET_NAMES = (*PUBLISHED.index, *DEMO_SOURCES, *DENSE_IMAGES, *PAIRS_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False):
 
     if name in DENSE_IMAGES:
         recipe = _dense(name, fraction, kept, n_images)
+    elif name in PAIRS_IMAGES:
+        recipe = _pairs(name, fraction, kept, n_images)
     else:
         recipe = _published(name, fraction, kept, n_images)
     if nested:
@@ -213,6 +218,14 @@ def _dense(name, fraction, kept, n_images):
     return Recipe(
         name, split, images, cells, CANVAS, note, cover=DENSE_COVER, grouped=DENSE_GROUPED
     )
+
+
+def _pairs(name, fraction, kept, n_images):
+    """Many single cells of every culture in each image, none of them in a donor's group."""
+    images = n_images or round(Fraction(str(fraction)) * PAIRS_IMAGES[name])
+    cells = dict.fromkeys([c for c in CULTURE_NAMES if c in kept], PAIRS_CELLS * images)
+    note = f"not published: {PAIRS_CELLS} single cells of each culture an image, on average"
+    return Recipe(name, name.removeprefix("Pairs_"), images, cells, CANVAS, note, grouped=0.0)
 
 
 def _nest(recipe, fraction, kept, n_images):

@@ -113,11 +113,12 @@ def compose_set(
     chosen = plans if only is None else [plans[only]]
 
     partial = out.with_name(out.name + ".partial")
-    if _read_json(partial / "started.json") != document:
+    started = document | {"chunk": CHUNK}
+    if _read_json(partial / "started.json") != started:
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "images").mkdir(parents=True)
         (partial / "records").mkdir()
-        _write_json(partial / "started.json", document)
+        _write_json(partial / "started.json", started)
     chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
     todo = [chunk for chunk in chunks if not _record(partial, chunk).is_file()]
     tasks = (

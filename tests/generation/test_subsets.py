@@ -1,10 +1,15 @@
 import json
+import subprocess
+import sys
+import time
 from collections import Counter
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client, LocalCluster
+from joblib import parallel_config
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
@@ -12,6 +17,7 @@ from deepmucs_utils.data.cultures import CATEGORY_ID
 from deepmucs_utils.data.livecell import read_index
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation import subsets
+from deepmucs_utils.generation.compose import Style
 from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.subsets import compose_set
 
@@ -116,6 +122,99 @@ def test_an_interrupted_set_goes_on_to_the_same_bytes(made, compose, tmp_path, m
     )
     assert contents(compose(tmp_path / "set")) == contents(made)
     assert composed == [6, 7, 8, 9]  # two chunks of three were done
+
+
+def test_a_killed_process_is_gone_on_with_to_the_same_bytes(
+    made, root, some, cache, tmp_path, monkeypatch
+):
+    out = tmp_path / "set"
+    monkeypatch.setattr(subsets, "CHUNK", 1)
+    code = (
+        "from deepmucs_utils.generation import subsets;"
+        "subsets.CHUNK = 1;"
+        f"subsets.compose_set({str(root)!r}, {str(out)!r}, 'Demo40', fraction=0.25,"
+        f"cultures={some!r}, seed=3, jobs=1, cache={str(cache)!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    records = tmp_path / "set.partial" / "records"
+    while process.poll() is None and not (records.is_dir() and any(records.glob("*.json"))):
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -9 and not out.exists()
+    compose_set(root, out, "Demo40", fraction=0.25, cultures=some, seed=3, jobs=1, cache=cache)
+    assert contents(out) == contents(made)
+
+
+def test_eight_workers_give_the_same_bytes(made, compose, tmp_path):
+    with parallel_config(backend="threading"):
+        assert contents(compose(tmp_path / "eight", jobs=8)) == contents(made)
+
+
+def test_a_dask_cluster_gives_the_same_bytes_by_joblibs_switch(
+    made, compose, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(subsets, "CHUNK", 3)
+    monkeypatch.chdir(tmp_path)
+    with (
+        LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster),
+        parallel_config(backend="dask"),
+    ):
+        assert contents(compose(tmp_path / "dask", jobs=2)) == contents(made)
+
+
+def test_a_nested_set_begins_with_the_smaller_one(root, some, cache, tmp_path):
+    options = {"fraction": 0.25, "cultures": some, "seed": 3, "jobs": 1, "cache": cache}
+    inner = compose_set(root, tmp_path / "inner", "Demo40", **options)
+    outer = compose_set(root, tmp_path / "outer", "Demo80", nested=True, **options)
+    whole = json.loads((outer / "annotations.json").read_text())
+    part = json.loads((inner / "annotations.json").read_text())
+    assert whole["images"][: len(part["images"])] == part["images"]
+    assert whole["annotations"][: len(part["annotations"])] == part["annotations"]
+    assert contents(outer)["images/000009.png"] == contents(inner)["images/000009.png"]
+    counts = Counter(cell["category_id"] for cell in whole["annotations"])
+    wanted = get_recipe("Demo80", 0.25, some).cells
+    assert counts == {CATEGORY_ID[culture]: count for culture, count in wanted.items()}
+
+
+def test_the_scene_is_the_same_whatever_the_blend(made, compose, tmp_path):
+    truth = contents(made)["annotations.json"]
+    for blend in ("hard", "poisson", "mixed"):
+        other = contents(compose(tmp_path / blend, style=Style(blend=blend)))
+        assert other["annotations.json"] == truth
+        assert other["images/000000.png"] != contents(made)["images/000000.png"]
+
+
+def test_a_dense_set_is_dense_and_takes_most_cells_in_groups(root, some, cache, tmp_path):
+    out = compose_set(
+        root, tmp_path / "dense", "Dense_train", cultures=some, n_images=3, jobs=1, cache=cache
+    )
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["cover"]["median"] > 0.1 > recipe["cover"]["least"] / 2
+    provenance = pd.read_parquet(out / "provenance.parquet")
+    assert len(provenance) == recipe["set"]["total"]
+    pieces = provenance.groupby(["image_id", "piece"])["piece"].transform("size")
+    assert (pieces > 1).mean() > 0.5
+
+
+def test_the_recipe_says_what_was_left_out_and_how_often_donors_were_used(made):
+    facts = json.loads((made / "recipe.json").read_text())["bank"]
+    assert facts["blocks"] == 2 and facts["note"] == ""
+    assert all(len(wells) == 2 and all(wells) for wells in facts["wells"].values())
+    assert set(facts["reuse"]) == set(facts["donors"])
+    assert {"culture", "reason", "cells"} == set(facts["excluded"][0])
+
+
+def test_a_style_that_cannot_be_is_refused_in_one_sentence():
+    for options, message in (
+        ({"placement": "heaped"}, "placement 'heaped': unknown.*clustered, uniform, interacting"),
+        ({"blend": "soft"}, "blend 'soft'"),
+        ({"placement": "interacting"}, "with 0 interactions"),
+        ({"interactions": (("A172", "BV2", 1.0),)}, "placement 'clustered' with 1 interactions"),
+        ({"placement": "interacting", "interactions": (("A172", "B", 1.0),)}, "interaction"),
+    ):
+        with pytest.raises(DeepMuCSError, match=message):
+            Style(**options)
 
 
 def test_a_finished_set_is_not_composed_again(made, compose, monkeypatch):
