@@ -51,7 +51,21 @@ def _parser():
                          help="factor on the number of cells (default %(default)s)")  # fmt: skip
     phantom.add_argument("--size", type=_count, nargs=2, default=(520, 704), metavar=("H", "W"),
                          help="height and width, px (default 520 704)")  # fmt: skip
+    phantom.add_argument("--faulty-images", type=int, default=0, metavar="N",
+                         help="images with each of LIVECell's faults of whole images, listed in "
+                              "faults.json (default none)")  # fmt: skip
     _seed_and_jobs(phantom)
+
+    measure = _add(commands, "measure", _measure, "measure a root and compare it with LIVECell")
+    measure.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
+    measure.add_argument("--against", type=Path, metavar="ROOT",
+                         help="another root to lay beside it, instead of the package's table of "
+                              "LIVECell")  # fmt: skip
+    measure.add_argument("--out", type=Path, metavar="DIR",
+                         help="also write the tables as CSV files")
+    measure.add_argument("--jobs", type=_count, default=os.cpu_count(), metavar="J",
+                         help="worker processes (default %(default)s)")  # fmt: skip
+    _cache(measure)
 
     compose = _add(commands, "compose", _compose, "compose a co-culture set from a root")
     compose.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
@@ -100,6 +114,33 @@ def _parser():
     _model(train)
     train.add_argument("--seed", type=int, default=0, help="default %(default)s")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    train.add_argument("--batch", type=_count, metavar="N",
+                       help="images an iteration; the learning rate goes with it "
+                            "(default: the model's)")  # fmt: skip
+    train.add_argument("--weights", type=Path, metavar="RUN",
+                       help="start from a run's weights or from a checkpoint")  # fmt: skip
+    train.add_argument("--endless", type=Path, metavar="ROOT",
+                       help="compose each epoch's images anew, from SET's root")  # fmt: skip
+    _cache(train)
+    train.add_argument("--processes", type=_count, default=1, metavar="N",
+                       help="processes on this machine, one a GPU (default 1)")  # fmt: skip
+    train.add_argument("--machines", type=_count, default=1, metavar="N",
+                       help="number of machines (default %(default)s)")  # fmt: skip
+    train.add_argument("--machine", type=int, default=0, metavar="I",
+                       help="number of this machine, from 0")  # fmt: skip
+    train.add_argument("--address", default="auto", metavar="URL",
+                       help="of machine 0 for all, e.g. tcp://10.0.0.1:5555")  # fmt: skip
+
+    weights = _add(commands, "weights", _weights, "convert published weights")
+    weights.add_argument("action", choices=("convert",))
+    weights.add_argument("source", type=Path, metavar="IN",
+                         help="checkpoint of the ResNeSt detectron2 fork (COCO, LIVECell) or of "
+                              "timm")  # fmt: skip
+    weights.add_argument("out", type=Path, metavar="OUT", help="folder of the new run")
+    weights.add_argument("--model", default="paper", choices=("small", "resnest50", "paper"),
+                         help="default %(default)s")  # fmt: skip
+    weights.add_argument("--keep-classes", action="store_true",
+                         help="keep its classes instead of the eight cultures")  # fmt: skip
 
     predict = _add(commands, "predict", _predict, "find and name the cells of images")
     predict.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
@@ -246,6 +287,12 @@ def _interaction(text):
     return one, other, float(strength)
 
 
+def _measure(**options):
+    from deepmucs_utils.data.acceptance import report
+
+    print(report(**options))
+
+
 def _compose(root, out, placement, blend, rotation, interactions, **options):
     from deepmucs_utils.generation.compose import Style
     from deepmucs_utils.generation.subsets import compose_set
@@ -272,6 +319,12 @@ def _train(**options):
     from deepmucs_utils.segmentation.training import train
 
     print(train(**options))
+
+
+def _weights(action, source, out, **options):
+    from deepmucs_utils.segmentation.weights import convert
+
+    print(convert(source, out, **options))
 
 
 def _predict(run_dir, images, out, overlays):

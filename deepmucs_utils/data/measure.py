@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from pycocotools import mask as coco_mask
 from scipy.ndimage import distance_transform_edt
 from skimage.measure import regionprops
 from tqdm import tqdm
 
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
+from deepmucs_utils.data.masks import rasterise
 from deepmucs_utils.errors import DeepMuCSError
 
 CORE = 4.0  # the core of a cell lies deeper than this below its edge, px
@@ -156,16 +156,11 @@ def measure_image(image, polygons):
 
 
 def _place(polygon, height, width):
-    """Window and mask of one polygon, rasterised by COCO's rule."""
+    """Window and mask of one polygon, without empty margins."""
     points = np.concatenate([np.reshape(part, (-1, 2)) for part in polygon])
     x0, y0 = np.floor(points.min(0)).astype(int).clip(0)
     x1, y1 = np.ceil(points.max(0)).astype(int) + 2
-    x1, y1 = min(x1, width), min(y1, height)
-    if x1 <= x0 or y1 <= y0:
-        return np.s_[0:0, 0:0], np.zeros((0, 0), bool)
-    parts = [(np.reshape(part, (-1, 2)) - (x0, y0)).ravel().tolist() for part in polygon]
-    rle = coco_mask.frPyObjects([part for part in parts if len(part) >= 6], y1 - y0, x1 - x0)
-    mask = coco_mask.decode(coco_mask.merge(rle)) > 0
+    mask = rasterise(polygon, (y0, x0, min(y1, height), min(x1, width)))
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return np.s_[0:0, 0:0], np.zeros((0, 0), bool)

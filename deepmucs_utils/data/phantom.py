@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from deepmucs_utils.data.livecell import SPLITS
 from deepmucs_utils.data.optics import GREY, camera_noise, phase_contrast
-from deepmucs_utils.data.phantom_cultures import PHANTOM_CULTURES
+from deepmucs_utils.data.phantom_cultures import PHANTOM_CULTURES, PhantomCulture
+from deepmucs_utils.data.phantom_faults import spoil_cells, spoil_images
 from deepmucs_utils.data.phantom_layout import annotate, arrange
 from deepmucs_utils.data.phantom_phase import add_debris, cell_phase
 from deepmucs_utils.errors import DeepMuCSError
@@ -29,7 +30,9 @@ HOURS = 76  # length of the experiment
 COLUMNS = {"train": 1, "val": 5, "test": 9}  # first column of each split's wells on the plate
 
 
-def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, jobs=2):
+def write_phantom(
+    out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, jobs=2, faulty_images=0
+):
     """Write a phantom in LIVECell's layout.
 
     Parameters
@@ -38,8 +41,8 @@ def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, 
         Folder of the new root; must not exist or be empty.
     images : int
         Images of each culture and split.
-    cultures : sequence of str, optional
-        Cultures to write; default all eight.
+    cultures : sequence of str or PhantomCulture, optional
+        Cultures to write, by name or as one's own; default all eight.
     density : float
         Factor on the covered area.
     size : tuple of int
@@ -47,11 +50,14 @@ def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, 
     seed : int
     jobs : int
         Worker processes; the result does not depend on their number.
+    faulty_images : int
+        Images with each of the faults of whole images (few of many cells annotated, two ids, in two
+        splits); see `deepmucs_utils.data.phantom_faults`.
 
     Returns
     -------
     Path
-        The root.
+        The root. Its ``faults.json`` lists all faults of the annotations.
 
     Raises
     ------
@@ -60,12 +66,13 @@ def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, 
     """
     out = Path(out)
     known = {culture.name: culture for culture in PHANTOM_CULTURES}
-    names = list(known) if cultures is None else list(dict.fromkeys(cultures))
-    _check(out, images, names, known, density, size)
+    chosen = list(dict.fromkeys(known if cultures is None else cultures))
+    _check(out, images, chosen, known, density, size, faulty_images)
+    chosen = [known.get(culture, culture) for culture in chosen]
     tasks = [
-        (split, known[name], index) for split in SPLITS for name in names for index in range(images)
+        (split, culture, index) for split in SPLITS for culture in chosen for index in range(images)
     ]
-    seeds = np.random.SeedSequence(seed).spawn(len(tasks))
+    seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -73,11 +80,14 @@ def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, 
             _folder(partial, split, culture.name).mkdir(parents=True, exist_ok=True)
         work = (
             delayed(_write_image)(partial, *task, images, density, size, one)
-            for task, one in zip(tasks, seeds, strict=True)
+            for task, one in zip(tasks, seeds[:-1], strict=True)
         )
         written = Parallel(n_jobs=jobs, return_as="generator")(work)
         written = list(tqdm(written, "phantom", len(tasks), unit="image", disable=None))
-        _write_annotations(partial, tasks, written, size)
+        splits, faults = _collect(tasks, written, size)
+        faults += spoil_images(splits, faulty_images, np.random.default_rng(seeds[-1]))
+        _write_annotations(partial, splits)
+        (partial / "faults.json").write_text(json.dumps(faults, indent=1))
         if out.is_dir():
             out.rmdir()
         os.replace(partial, out)
@@ -86,16 +96,19 @@ def write_phantom(out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, 
     return out
 
 
-def _check(out, images, names, known, density, size):
+def _check(out, images, chosen, known, density, size, faulty_images):
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DeepMuCSError(
             f"{out}: exists already and is not an empty folder; expected a new folder for the "
             "phantom; name another one or delete it."
         )
-    for name in names:
-        if name not in known:
-            raise DeepMuCSError(f"culture {name!r}: unknown; expected some of {', '.join(known)}.")
-    if not names:
+    for culture in chosen:
+        if culture not in known and not isinstance(culture, PhantomCulture):
+            raise DeepMuCSError(
+                f"culture {culture!r}: unknown; expected some of {', '.join(known)}, or a "
+                "PhantomCulture."
+            )
+    if not chosen:
         raise DeepMuCSError(f"no cultures; expected some of {', '.join(known)}.")
     most = 8 * WELLS * HOURS
     if not 1 <= images <= most:
@@ -104,6 +117,11 @@ def _check(out, images, names, known, density, size):
         raise DeepMuCSError(f"density {density}: expected a number above 0 and at most 3.")
     if len(size) != 2 or not all(64 <= side <= 4096 for side in size):
         raise DeepMuCSError(f"size {size}: expected height and width from 64 to 4096 px.")
+    if not 0 <= 3 * faulty_images <= images * len(chosen):
+        raise DeepMuCSError(
+            f"faulty_images {faulty_images}: expected 0 to a third of the {images * len(chosen)} "
+            "images of the train split; ask for more images or fewer faulty ones."
+        )
 
 
 def _folder(root, split, culture):
@@ -136,13 +154,15 @@ def image_name(culture, split, index, images):
 
 
 def _write_image(root, split, culture, index, images, density, size, seed):
-    """Draw and write one image; its name and polygons."""
+    """Draw and write one image; its name, polygons and faults."""
     name, time = image_name(culture.name, split, index, images)
-    image, polygons = draw_image(culture, time, density, size, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    image, polygons = draw_image(culture, time, density, size, rng)
+    polygons, faults = spoil_cells(polygons, rng)
     path = _folder(root, split, culture.name) / name
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_TIFF_COMPRESSION, 5]):
         raise DeepMuCSError(f"{path}: could not be written; is the disk full?")
-    return name, polygons
+    return name, polygons, faults
 
 
 def draw_image(culture, time, density, size, rng):
@@ -183,31 +203,34 @@ def draw_image(culture, time, density, size, rng):
     return np.rint(grey).clip(0, 255).astype(np.uint8), polygons
 
 
-def _write_annotations(root, tasks, written, size):
+def _collect(tasks, written, size):
+    """Images and annotations of each split as in COCO files, and the faults of single cells."""
+    splits = {split: {"images": [], "annotations": []} for split in SPLITS}
+    faults, number = [], 1
+    for (split, _, _), (name, polygons, spoilt) in zip(tasks, written, strict=True):
+        image_id, number = number, number + 1
+        splits[split]["images"].append(
+            {"id": image_id, "width": size[1], "height": size[0], "file_name": name}
+        )
+        for polygon in polygons:
+            splits[split]["annotations"].append(_annotation(number, image_id, polygon))
+            number += 1
+        place = {"split": split, "file_name": name, "image_id": image_id}
+        faults += [fault | place for fault in spoilt]
+    return splits, faults
+
+
+def _write_annotations(root, splits):
     """Write the three COCO files."""
     folder = root / "annotations" / "LIVECell"
     folder.mkdir(parents=True)
-    number = 1
-    for split in SPLITS:
-        images, annotations = [], []
-        for (of, _, _), (name, polygons) in zip(tasks, written, strict=True):
-            if of != split:
-                continue
-            image_id, number = number, number + 1
-            images.append({"id": image_id, "width": size[1], "height": size[0], "file_name": name})
-            for polygon in polygons:
-                annotations.append(_annotation(number, image_id, polygon))
-                number += 1
-        coco = {
-            "info": {
-                "description": "Phantom of LIVECell: synthetic images, not LIVECell's",
-                "contributor": "deepmucs phantom",
-            },
-            "licenses": [],
-            "categories": [{"supercategory": "cell", "id": 1, "name": "cell"}],
-            "images": images,
-            "annotations": annotations,
-        }
+    info = {
+        "description": "Phantom of LIVECell: synthetic images, not LIVECell's",
+        "contributor": "deepmucs phantom",
+    }
+    categories = [{"supercategory": "cell", "id": 1, "name": "cell"}]
+    for split, coco in splits.items():
+        coco = {"info": info, "licenses": [], "categories": categories} | coco
         (folder / f"livecell_coco_{split}.json").write_text(json.dumps(coco))
 
 

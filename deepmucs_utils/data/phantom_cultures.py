@@ -69,7 +69,8 @@ class PhantomCulture:
     cover : tuple of float
         Share of the image that cells cover at the first and at the last time.
     colony : float
-        Probability that a cell lies against an earlier one instead of anywhere.
+        Probability that a cell lies against an earlier one instead of anywhere, at the last
+        time; a third of it at the first.
     crowding : float
         Least distance of two centres as a share of the sum of their radii.
     sheet : int
@@ -97,18 +98,18 @@ PHANTOM_CULTURES = (
     PhantomCulture(
         "A172",
         (
-            State("polygon", 1400, 0.12, 0.025, 0.15, (0.85, 0.93), 0.55, 1.75, hairs=0.7),
+            State("polygon", 1380, 0.14, 0.02, 0.15, (0.85, 0.93), 0.55, 1.75, hairs=0.3, hand=1.4),
             State("round", 330, 0.9, 0.05, 0.2, (0.12, 0.05), 0.3, 1.15, edge=0, hand=0.4),
             State("blebs", 180, 0.6, 0.05, 0.2, (0.03, 0.02)),
         ),
-        (0.12, 0.50), 0.6, 0.55, 5, 0.55, 4, (1.27, 0.05, 0.28),
+        (0.12, 0.50), 0.6, 0.55, 5, 0.55, 1, (1.27, 0.05, 0.28),
     ),
     PhantomCulture(
         "BT474",
         (
-            State("smooth", 580, 0.18, 0.035, 0.15, (0.75, 0.9), 0.45, 1.7, hand=0.9),
-            State("round", 270, 0.9, 0.06, 0.2, (0.18, 0.06), 0.35, 1.15, edge=0, hand=0.4),
-            State("blebs", 170, 0.7, 0.05, 0.3, (0.07, 0.04)),
+            State("smooth", 570, 0.19, 0.03, 0.15, (0.75, 0.9), 0.45, 1.75, hand=1.4),
+            State("round", 270, 0.9, 0.06, 0.2, (0.10, 0.05), 0.35, 1.15, edge=0, hand=0.4),
+            State("blebs", 170, 0.7, 0.05, 0.3, (0.05, 0.03)),
         ),
         (0.06, 0.28), 0.8, 0.66, 11, 0.55, 300, (1.07, 0.15, 0.11),
     ),
@@ -123,7 +124,7 @@ PHANTOM_CULTURES = (
     PhantomCulture(
         "Huh7",
         (
-            State("smooth", 1380, 0.13, 0.025, 0.2, (0.75, 0.88), 0.55, 1.5, hairs=0.3),
+            State("smooth", 1320, 0.125, 0.025, 0.2, (0.75, 0.88), 0.55, 1.6, hairs=0.2, hand=1.5),
             State("round", 300, 0.9, 0.06, 0.25, (0.15, 0.07), 0.35, 1.2, edge=0, hand=0.4),
             State("blebs", 170, 0.7, 0.05, 0.3, (0.10, 0.05), hairs=4),
         ),
@@ -132,34 +133,34 @@ PHANTOM_CULTURES = (
     PhantomCulture(
         "MCF7",
         (
-            State("round", 235, 1.0, 0.06, 0.2, (0.75, 0.04), 0.3, 1.25, edge=0, hand=0.4),
-            State("smooth", 290, 0.22, 0.045, 0.22, (0.25, 0.96), 0.4, 2.0, hand=0.5),
+            State("round", 230, 1.05, 0.06, 0.2, (0.75, 0.04), 0.3, 1.25, edge=0, hand=0.4),
+            State("smooth", 280, 0.24, 0.045, 0.20, (0.25, 0.96), 0.4, 2.1, hand=0.4),
         ),
-        (0.06, 0.56), 0.9, 0.66, 13, 0.65, 14, (1.33, 0.33, 0.30),
+        (0.06, 0.56), 0.9, 0.66, 13, 0.6, 14, (1.33, 0.33, 0.30),
     ),
     PhantomCulture(
         "SHSY5Y",
         (
-            State("neurite", 460, 0.13, 0.03, 0.11, (0.85, 0.93), 0.6, 2.2, hairs=3),
+            State("neurite", 400, 0.075, 0.03, 0.11, (0.85, 0.93), 0.6, 2.1, hairs=1.2, hand=1.7),
             State("round", 140, 0.8, 0.05, 0.2, (0.15, 0.07), 0.3, 1.2, edge=0, hand=0.4),
         ),
-        (0.08, 0.36), 0.8, 0.5, 0, 0.65, 5, (1.0, 0.12, 0.14),
+        (0.08, 0.36), 0.8, 0.5, 0, 0.65, 1, (1.0, 0.12, 0.14),
     ),
     PhantomCulture(
         "SkBr3",
         (
-            State("round", 265, 0.85, 0.05, 0.11, (0.88, 0.82), 0.28, 1.18, edge=0, hand=0.4),
+            State("round", 260, 0.78, 0.05, 0.11, (0.88, 0.82), 0.28, 1.18, edge=0, hand=0.4),
             State("smooth", 430, 0.2, 0.08, 0.14, (0.12, 0.18), 0.45, 1.5, hairs=1),
         ),
-        (0.05, 0.20), 0.5, 0.85, 0, 0.65, 110, (0.95, 0.04, 0.18),
+        (0.05, 0.20), 0.55, 0.85, 0, 0.5, 110, (0.95, 0.04, 0.18),
     ),
     PhantomCulture(
         "SKOV3",
         (
-            State("smooth", 1480, 0.085, 0.025, 0.12, (0.45, 0.65), 0.5, 1.45, hairs=0.5),
-            State("polygon", 1300, 0.085, 0.025, 0.12, (0.25, 0.2), 0.5, 1.6, hairs=0.5),
-            State("round", 480, 1.0, 0.07, 0.2, (0.30, 0.15), 0.35, 1.15, edge=0, hand=0.4),
+            State("smooth", 1450, 0.058, 0.025, 0.12, (0.45, 0.65), 0.5, 1.45, hairs=0.5),
+            State("polygon", 1280, 0.058, 0.025, 0.12, (0.25, 0.2), 0.5, 1.6, hairs=0.5),
+            State("round", 480, 1.0, 0.07, 0.2, (0.20, 0.10), 0.35, 1.15, edge=0, hand=0.4),
         ),
-        (0.07, 0.26), 0.4, 0.70, 3, 0.75, 9, (1.25, 0.17, 0.22),
+        (0.07, 0.26), 0.4, 0.70, 3, 0.65, 9, (1.25, 0.17, 0.22),
     ),
 )  # fmt: skip

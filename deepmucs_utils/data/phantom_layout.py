@@ -61,7 +61,7 @@ def arrange(culture, cover, time, size, rng):
     label = np.zeros(size, np.int32)
     depth = np.zeros(size, np.float32)
     weights = np.array([(1 - time) * s.share[0] + time * s.share[1] for s in culture.states])
-    crowd = _Crowd(size, culture, rng)
+    crowd = _Crowd(size, culture.colony * (1 + 2 * time) / 3, culture.crowding, rng)
     states, boxes, hairs = [], [], []
     wanted, covered, misses = cover * label.size, 0.0, 0
     while covered < wanted and misses < 40:
@@ -88,15 +88,15 @@ def arrange(culture, cover, time, size, rng):
 class _Crowd:
     """Centres and radii of the cells that lie already."""
 
-    def __init__(self, size, culture, rng):
+    def __init__(self, size, colony, crowding, rng):
         self.height, self.width = size
-        self.culture, self.rng = culture, rng
+        self.colony, self.crowding, self.rng = colony, crowding, rng
         self.n, self.cells = 0, np.empty((64, 3))
 
     def place(self, radius):
         """Choose a centre that keeps its distance from the others, or None after 30 trials."""
-        rng, crowding = self.rng, self.culture.crowding
-        near = self.n and rng.random() < self.culture.colony
+        rng, crowding = self.rng, self.crowding
+        near = self.n and rng.random() < self.colony
         cells = self.cells[: self.n]
         for _ in range(30):
             if near:

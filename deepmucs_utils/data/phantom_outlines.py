@@ -72,7 +72,7 @@ def draw_hairs(body, centre, count, rng):
     hairs = []
     for start in starts:
         bend = np.arctan2(*arms[start][::-1]) + rng.normal(0, 0.4) + rng.normal(0, 0.7) * steps
-        stride = rng.uniform(0.3, 1.6) * reach.mean() / len(steps)
+        stride = rng.uniform(0.3, 0.9) * reach.mean() / len(steps)
         path = np.cumsum(np.stack([np.cos(bend), np.sin(bend)], 1) * stride, 0)
         hairs.append(centre + 0.9 * arms[start] + path)
     return hairs

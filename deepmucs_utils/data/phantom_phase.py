@@ -10,14 +10,15 @@ import numpy as np
 
 CAP = 0.65  # exponent of a rounded cell's height: 0.5 is a sphere, 1 a paraboloid
 NUCLEUS = 4.5  # px, radius of the nucleus of a spread cell, where the cell has room for it
-RING = 0.1  # height of the ring round the nucleus of a rounded cell, as a share of the cell's
+RING = 0.05  # height of the ring round the nucleus of a rounded cell, as a share of the cell's
 LIFT = 0.35  # height of the nucleus above the plate, as a share of the plate's
-MARGIN = 0.8  # height of the margin of a spread cell above the plate, as a share of the plate's
+MARGIN = 0.55  # height of the margin of a spread cell above the plate, as a share of the plate's
 PERSON = 0.25  # standard deviation, over cells, of the logarithm of phase and texture
 DOTS = 0.06  # share of pixels with an organelle that shows as a dot
+COARSE = 1.5  # waves of thickness four times as wide as organelles, as a share of fine structure
 NUCLEOLI = 2.5  # of a spread cell
 MOST = 0.7  # radians, phase at which organelles saturate
-HAIR = 0.12  # radians, phase of a thin process
+HAIR = 0.09  # radians, phase of a thin process
 
 
 def cell_phase(culture, layout, rng):
@@ -58,7 +59,7 @@ def cell_phase(culture, layout, rng):
     rise = nearest - np.maximum(greatest - NUCLEUS, 0.4 * greatest)[of]  # px inside the nucleus
     nucleus = np.clip(rise, 0, 1) * (flat & (greatest[of] > 3.5))
     cap = np.clip(1 - (1 - middle) ** 2, 0, 1) ** CAP
-    cap += RING * np.exp(-((nearest - 0.55 * greatest[of]) ** 2) / 1.5) * uneven
+    cap += RING * np.exp(-((nearest - 0.55 * greatest[of]) ** 2)) * uneven
     plate = 1 - np.exp(-to_free / np.maximum(edge[of], 0.3))
     plate += uneven * MARGIN * np.exp(-(((to_free - 1.2) / 0.8) ** 2))
     plate += uneven * contact[of] * np.exp(-((to_other - 0.3) ** 2))
@@ -75,7 +76,8 @@ def cell_phase(culture, layout, rng):
     spots = np.zeros(label.shape, np.float32)
     spots[inside] = (rng.random(len(of)) < chance) * size
     spots = _grains(spots, culture.grain) * np.sqrt(np.pi) * culture.grain
-    fine = _grains(rng.standard_normal(label.shape, np.float32), culture.grain)
+    white = rng.standard_normal(label.shape, np.float32)
+    fine = _grains(white, culture.grain) + COARSE * _grains(white, 4 * culture.grain)
     grains = dots[of] * spots[inside] + texture[of] * (1 - 0.5 * nucleus) * fine[inside]
     phase[inside] += MOST * np.tanh(around * grains / MOST)
     return phase
