@@ -243,7 +243,7 @@ def make_plan(recipe, bank, seed):
     wells = bank.cutouts["well"].to_numpy()
     singles = {culture: wells[bank.cells(culture)] for culture in recipe.cells}
     blocks, n_blocks = assign_blocks(singles)
-    dealers = _dealers(recipe.cells, bank, blocks, n_blocks, rng)
+    dealers = _dealers(recipe, bank, blocks, n_blocks, rng)
 
     scenes = [_scenes(bank, blocks, block, rng) for block in range(n_blocks)]
 
@@ -262,14 +262,16 @@ def make_plan(recipe, bank, seed):
     return plans, _facts(recipe, bank, blocks, n_blocks)
 
 
-def _dealers(cultures, bank, blocks, n_blocks, rng):
+def _dealers(recipe, bank, blocks, n_blocks, rng):
     table = bank.cutouts
     wells, weights = table["well"].to_numpy(), table["weight"].to_numpy()
     first, size = table["first_member"].to_numpy(), table["cells"].to_numpy()
     ids = bank.members["annotation_id"].to_numpy()
     dealers = {}
-    for culture in cultures:
-        rows = np.sort(np.concatenate([bank.cells(culture), bank.groups(culture)]))
+    for culture in recipe.cells:
+        rows = bank.cells(culture)
+        if recipe.grouped:
+            rows = np.sort(np.concatenate([rows, bank.groups(culture)]))
         block_of = np.array([blocks.get((culture, well), -1) for well in wells[rows]])
         for block in range(n_blocks):
             own = rows[block_of == block]

@@ -71,7 +71,8 @@ class Recipe:
     cover : tuple of float, optional
         Range of the share of an image that its cells cover; None deals cells evenly.
     grouped : float
-        Share of draws that take a group of touching cells where one fits.
+        Share of draws that take a group of touching cells where one fits; 0 takes single cells
+        only.
     inner : Recipe, optional
         The smaller set that this one begins with, when nested.
     """
