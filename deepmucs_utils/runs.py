@@ -10,6 +10,7 @@ what is already there, goes on with what was interrupted, and makes what is miss
 Without ``out_dir`` this is the trial folder in the cache, which may be deleted at any time.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -18,12 +19,14 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import yaml
 from filelock import FileLock
 
-from deepmucs_utils import params
+from deepmucs_utils import data, params
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
 
@@ -44,7 +47,7 @@ PACKAGES = (
 
 def out_dir(p):
     """The folder of runs and sets that parameters ``p`` mean; see the module's text."""
-    return p.out_dir or params.cache() / "trial"
+    return p.out_dir or params.cache() / f"trial-{_phantom_state()}"
 
 
 def run_folder(p):
@@ -130,11 +133,20 @@ def data_root(p):
         return p.data_root
     from deepmucs_utils.data.phantom import write_phantom
 
-    folder = params.cache() / "phantom"
+    folder = params.cache() / f"phantom-{_phantom_state()}"
     with _alone(folder):
         if not folder.is_dir():
             write_phantom(folder, jobs=os.cpu_count())
     return folder
+
+
+@cache
+def _phantom_state():
+    """Eight digits that change with the code that writes the phantom."""
+    state = hashlib.sha256()
+    for file in sorted(Path(data.__file__).parent.glob("*.py")):
+        state.update(file.read_bytes())
+    return state.hexdigest()[:8]
 
 
 def compose(p, split=None):
