@@ -1,0 +1,219 @@
+"""Scenes of another kind that a trained model is judged on, and the controls that go with them.
+
+Pairs of cultures with a known interaction (notebook 51), and the real monoculture images of the
+root (notebook 41), beside two controls: the same model trained on monoculture images themselves,
+and on naive composites. Everything lies in the runs' folder and is made once.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from deepmucs_utils import params, runs
+from deepmucs_utils.evaluation.metrics import evaluate
+from deepmucs_utils.evaluation.real_scenes import write_monocultures
+from deepmucs_utils.evaluation.records import read_ground_truth
+
+CONTROLS = ("co-cultures", "monocultures", "naive composites")
+
+
+def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=None):
+    """Compose images with many single cells of a few cultures and a known interaction.
+
+    Parameters
+    ----------
+    p : Parameters
+        Says root, folder and seed.
+    cultures : sequence of str
+        Two or three; the first two interact.
+    strength : float
+        See `generation.placement.Places`; 0 places all cells independently.
+    split : {"test", "val"}
+    n_images : int, optional
+        Default 20.
+    seed : int, optional
+        Default that of ``p``.
+
+    Returns
+    -------
+    Path
+        Folder of the set.
+    """
+    from deepmucs_utils.generation.compose import Style
+    from deepmucs_utils.generation.subsets import compose_set
+
+    seed = p.seed if seed is None else seed
+    name = f"Pairs_{split}-{'+'.join(cultures)}-{strength:g}-seed{seed}"
+    name += f"-{n_images}images" if n_images else ""
+    pull = ((cultures[0], cultures[1], float(strength)),) if strength else ()
+    style = Style(placement="interacting" if pull else "uniform", interactions=pull)
+    return compose_set(
+        runs.data_root(p),
+        runs.out_dir(p) / "sets" / name,
+        f"Pairs_{split}",
+        cultures=tuple(cultures),
+        n_images=n_images,
+        seed=seed,
+        jobs=os.cpu_count(),
+        cache=params.cache(),
+        style=style,
+    )
+
+
+def predict_set(p, folder, model=None):
+    """Predict a set with the model of a run, unless that was done.
+
+    Parameters
+    ----------
+    p : Parameters
+    folder : Path
+        The set.
+    model : Path, optional
+        Folder of another trained model; default the run of ``p``.
+
+    Returns
+    -------
+    Path
+        ``predictions.json``, in the model's folder under the set's name.
+    """
+    from deepmucs_utils.segmentation.predict import predict
+
+    model = runs.train(p) if model is None else model
+    target = model / "other_sets" / Path(folder).name
+    if not (target / "predictions.json").is_file():
+        predict(model, folder, target)
+    return target / "predictions.json"
+
+
+def monocultures(p, split="test"):
+    """The root's monoculture images as a set, cut to the size of the run's own images.
+
+    Of the test split those that gave the run's test set a cell are left out; of the other splits
+    as many windows are taken as the run's set has images.
+
+    Parameters
+    ----------
+    p : Parameters
+    split : {"train", "val", "test"}
+
+    Returns
+    -------
+    Path
+        Folder of the set.
+    """
+    own = runs.compose(p, split)
+    folder = runs.out_dir(p) / "sets" / f"monocultures_{split}-for-{own.name}"
+    if not folder.is_dir():
+        images = read_ground_truth(own / "annotations.json")["images"]
+        write_monocultures(
+            runs.data_root(p),
+            folder,
+            split,
+            without=own if split == "test" else None,
+            window=(images[0]["height"], images[0]["width"]),
+            n_images=None if split == "test" else len(images),
+            cultures=p.cultures,
+            seed=p.seed,
+            cache=params.cache(),
+        )
+    return folder
+
+
+def naive_composites(p, split="train"):
+    """The run's own set, pasted naively: hard edges, places at random.
+
+    Parameters
+    ----------
+    p : Parameters
+    split : {"train", "val"}
+
+    Returns
+    -------
+    Path
+        Folder of the set.
+    """
+    from deepmucs_utils.generation.compose import Style
+    from deepmucs_utils.generation.subsets import compose_set
+
+    q = runs.for_split(p, split)
+    return compose_set(
+        runs.data_root(q),
+        runs.out_dir(q) / "sets" / f"naive_{runs.label(q)}",
+        q.set_name,
+        fraction=q.fraction,
+        cultures=q.cultures,
+        n_images=q.n_images,
+        seed=q.seed,
+        jobs=os.cpu_count(),
+        cache=params.cache(),
+        style=Style(placement="uniform", blend="hard"),
+    )
+
+
+def train_control(p, kind):
+    """Train the run's model on another kind of scene: same images, iterations and seed.
+
+    Parameters
+    ----------
+    p : Parameters
+    kind : str
+        One of `CONTROLS`; the first is the run itself.
+
+    Returns
+    -------
+    Path
+        Folder of the trained model.
+    """
+    from deepmucs_utils.segmentation import training
+
+    if kind == CONTROLS[0]:
+        return runs.train(p)
+    make = {"monocultures": monocultures, "naive composites": naive_composites}[kind]
+    folder = runs.run_folder(p).with_name(f"{p.model}-{kind.split()[0]}")
+    if not (folder / "trained").is_file():
+        train_set, val_set = make(p, "train"), make(p, "val")
+        training.train(train_set, val_set, folder, model=p.model, iterations=p.iterations,
+                       seed=p.seed, resume=True)  # fmt: skip
+        (folder / "trained").touch()
+    return folder
+
+
+def judge_on_real_scenes(p, kinds=CONTROLS):
+    """Class-aware and pooled AP of the model and its controls on real monoculture images.
+
+    Parameters
+    ----------
+    p : Parameters
+    kinds : sequence of str
+        Of `CONTROLS`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row a kind of training scene; columns (task, AP), … in percent: ``segmentation`` and
+        ``detection``, each class-aware and pooled, AP and AP50; and ``images``, ``cells`` of the
+        test.
+    metrics : dict of str to dict
+        By kind, as `evaluation.metrics.evaluate` gives them.
+    """
+    real = monocultures(p, "test")
+    truth = real / "annotations.json"
+    metrics = {
+        kind: evaluate(truth, predict_set(p, real, train_control(p, kind))) for kind in kinds
+    }
+    tasks = {"detection": "bbox", "segmentation": "segm"}
+    rows = {
+        kind: {
+            (task, f"{name}{suffix}"): values[key][name]
+            for task, iou_type in tasks.items()
+            for suffix, values, key in (
+                (" by class", found, iou_type),
+                (" pooled", found["pooled"], iou_type),
+            )  # fmt: skip
+            for name in ("AP", "AP50")
+        }
+        | {("test", "images"): found["n_images"], ("test", "cells"): found["n_cells"]}
+        for kind, found in metrics.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trained on"), metrics
