@@ -67,6 +67,22 @@ def _parser():
                          help="worker processes (default %(default)s)")  # fmt: skip
     _cache(measure)
 
+    sheets = _add(commands, "sheets", _sheets, "show two roots side by side, a sheet a culture")
+    sheets.add_argument("root", type=Path, metavar="ROOT", help="shown on the right")
+    sheets.add_argument("against", type=Path, metavar="AGAINST", help="shown on the left")
+    sheets.add_argument("--out", type=Path, required=True, metavar="DIR",
+                        help="folder outside the repository")  # fmt: skip
+    _cache(sheets)
+
+    difficulty = _add(commands, "difficulty", _difficulty,
+                      "how well a small network tells the cultures of a root apart")  # fmt: skip
+    difficulty.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
+    difficulty.add_argument("--most", type=_count, default=400, metavar="N",
+                            help="cells of each culture for training (default %(default)s)")
+    difficulty.add_argument("--epochs", type=_count, default=15, help="default %(default)s")
+    difficulty.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    _cache(difficulty)
+
     compose = _add(commands, "compose", _compose, "compose a co-culture set from a root")
     compose.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
     compose.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
@@ -105,6 +121,21 @@ def _parser():
                           choices=("train", "val", "test"),
                           help="annotations to fetch, may be repeated (default all)")  # fmt: skip
     download.add_argument("--url", help="another address with the official layout")
+
+    realism = _add(commands, "realism", _realism,
+                   "measure how well composites can be told from real images")  # fmt: skip
+    realism.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
+    realism.add_argument("out", type=Path, metavar="OUT",
+                         help="folder for the results; outside the repository for genuine "
+                              "LIVECell")  # fmt: skip
+    realism.add_argument("--images", type=_count, default=48, metavar="N",
+                         help="real images looked at (default %(default)s)")  # fmt: skip
+    realism.add_argument("--critic", dest="critics", action="append",
+                         choices=("features", "CNN"), help="default both")  # fmt: skip
+    realism.add_argument("--answers", type=Path, metavar="CSV",
+                         help="only score the answers to the blind test in OUT")  # fmt: skip
+    _seed_and_jobs(realism)
+    _cache(realism)
 
     train = _add(commands, "train", _train, "train a model on a set")
     train.add_argument("set_dir", type=Path, metavar="SET", help="folder of the training set")
@@ -189,7 +220,7 @@ def _parser():
                           help="folder for the tables")  # fmt: skip
     validate.add_argument("--sets", type=_count, default=1000, metavar="N",
                           help="null sets (default %(default)s)")  # fmt: skip
-    validate.add_argument("--power-sets", type=_count, default=200, metavar="N",
+    validate.add_argument("--power-sets", type=_count, default=100, metavar="N",
                           help="sets for each strength and size (default %(default)s)")  # fmt: skip
     _seed_and_jobs(validate)
 
@@ -293,6 +324,23 @@ def _measure(**options):
     print(report(**options))
 
 
+def _sheets(root, against, out, cache):
+    from deepmucs_utils.data.sheets import write_sheets
+
+    for path in write_sheets(root, against, out, cache):
+        print(path)
+
+
+def _difficulty(root, **options):
+    from deepmucs_utils.difficulty import measure_difficulty
+
+    found = measure_difficulty(root, **options)
+    for culture, recall in found["recall"].items():
+        print(f"{culture:8}{recall:6.1f} %")
+    print(f"balanced accuracy {found['balanced_accuracy']:.1f} % on {found['test_cells']} cells "
+          f"of other wells, trained on {found['train_cells']}")  # fmt: skip
+
+
 def _compose(root, out, placement, blend, rotation, interactions, **options):
     from deepmucs_utils.generation.compose import Style
     from deepmucs_utils.generation.subsets import compose_set
@@ -313,6 +361,18 @@ def _download(root, **options):
     from deepmucs_utils.data.download import download
 
     print(download(root, **{name: value for name, value in options.items() if value}))
+
+
+def _realism(root, out, answers, critics, **options):
+    from deepmucs_utils.generation import blind_test, realism
+
+    if answers:
+        for name, value in blind_test.score(out, answers).items():
+            print(f"{name}: {value:g}")
+        return
+    if critics:
+        options["critics"] = tuple(critics)
+    print(realism.report(realism.measure_realism(root, out, **options)))
 
 
 def _train(**options):

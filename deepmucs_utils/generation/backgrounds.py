@@ -15,8 +15,9 @@ from scipy import ndimage
 from deepmucs_utils.data.structure import MASK_MARGIN, background_level, find_structure
 
 SEAM = 4.0  # px over which old and new texture change over
-PATCH_SIZES = (32, 24, 16)  # px, sides of the texture patches, the largest possible first
-LEAST_PATCHES = 40  # positions that a texture must be drawn from
+TILES = (48, 32, 24, 16)  # px, sides of the texture's tiles, the largest possible first
+OVERLAP = 4  # px over which tiles change over
+LEAST_PLACES = 400  # positions that tiles must be drawn from
 LEAST_CLEAN = 0.1  # share of an image that must be clean
 
 
@@ -123,9 +124,9 @@ def mix(first, second, weight):
 def synthesise_texture(residual, clean, rng):
     """Noise like that of the clean pixels, for a whole image.
 
-    Overlapping patches from clean places are laid on a grid with sine windows; the sum is divided
-    by the root of the summed squared windows, which keeps the variance, and patches are never
-    turned, which keeps the anisotropy.
+    Tiles from clean places are laid side by side and change over within `OVERLAP` px. The weights'
+    squares sum to one there, which keeps the variance; everywhere else each pixel is a real one.
+    Tiles are never turned, which keeps the anisotropy.
 
     Parameters
     ----------
@@ -136,28 +137,27 @@ def synthesise_texture(residual, clean, rng):
     Returns
     -------
     ndarray of float32, shape (height, width), or None
-        None when no patch size fits into the clean area often enough.
+        None when no tile fits into the clean area often enough.
     """
     height, width = residual.shape
     integral = cv2.integral(clean.astype(np.uint8))
-    for side in PATCH_SIZES:
+    for side in TILES:
         whole = integral[side:, side:] - integral[:-side, side:] - integral[side:, :-side]
         whole = whole + integral[:-side, :-side]
         places = np.argwhere(whole == side * side)
-        if len(places) >= LEAST_PATCHES:
+        if len(places) >= LEAST_PLACES:
             break
     else:
         return None
-    step = side // 2
-    ramp = np.sin(np.pi * (np.arange(side) + 0.5) / side)
+    step = side - OVERLAP
+    change = (np.arange(OVERLAP) + 0.5) / OVERLAP * np.pi / 2
+    ramp = np.concatenate([np.sin(change), np.ones(side - 2 * OVERLAP), np.cos(change)])
     window = np.outer(ramp, ramp).astype(np.float32)
-    total = np.zeros((height + 2 * side, width + 2 * side), np.float32)
-    power = np.zeros_like(total)
-    for y in range(0, height + side, step):
-        for x in range(0, width + side, step):
-            top, left = places[rng.integers(len(places))]
-            patch = residual[top : top + side, left : left + side]
-            total[y : y + side, x : x + side] += window * (patch - patch.mean())
-            power[y : y + side, x : x + side] += window**2
-    inside = np.s_[side : side + height, side : side + width]
-    return total[inside] / np.sqrt(power[inside])
+    rows, columns = -(-(height + OVERLAP) // step), -(-(width + OVERLAP) // step)
+    texture = np.zeros((rows * step + OVERLAP, columns * step + OVERLAP), np.float32)
+    chosen = places[rng.integers(len(places), size=rows * columns)]
+    for number, (top, left) in enumerate(chosen.tolist()):
+        y, x = number // columns * step, number % columns * step
+        tile = residual[top : top + side, left : left + side]
+        texture[y : y + side, x : x + side] += window * tile
+    return texture[OVERLAP : OVERLAP + height, OVERLAP : OVERLAP + width]

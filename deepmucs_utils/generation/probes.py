@@ -1,0 +1,219 @@
+"""Real and made patches of the same image, for a classifier to tell apart.
+
+Two places could give a composite away: the area where cells were cleared, and the ring around a
+pasted cell. Beside our way each probe holds the naive one (Telea inpainting, hard paste), which has
+to be found out, and real patches slightly blurred, or the classifier has no power.
+"""
+
+import cv2
+import numpy as np
+
+from deepmucs_utils.generation.backgrounds import clear
+from deepmucs_utils.generation.canvas import SYMMETRIES, Canvas, make_sprite
+from deepmucs_utils.generation.cells import PLATEAU, cut, distance_to, extract
+
+SIDE = 24  # px, side of a patch
+ALTERED = 0.8  # least share of a patch that was cleared
+RING = (0.5, 8.5)  # px outside the mask: the distances 1 to 8
+SURROUNDINGS = 20  # px around a cell's box that a probe looks at
+NEIGHBOUR = 4.0  # px around other masks that count as theirs
+LEAST_RING = 80  # valid pixels that a ring patch must have
+PER_RING = 4  # patches taken of a ring
+BLUR = 0.5  # px, sigma of the blur that a classifier must find
+SPECK = 5.0  # times the noise, beyond the matte: debris, which real edges have and which is no seam
+
+
+def inpaint(image, mask):
+    """The naive background: Telea's inpainting of the masks alone; uint8, like ``image``."""
+    return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+
+
+def cleared_patches(image, mask, rng, number=60):
+    """Patches of clean and of cleared areas.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+    mask : ndarray of bool, shape (height, width)
+        All annotated cells.
+    rng : numpy.random.Generator
+    number : int
+        Patches of each kind, at most.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (n, 1, SIDE, SIDE)
+        ``real``, ``ours``, ``naive`` and ``blurred``, minus the image's clean level; empty when
+        the image can't be cleared.
+    """
+    clearing = clear(image, mask, rng)
+    if clearing.background is None:
+        return {}
+    clean = _places(clearing.clean, 1.0, rng, 2 * number)
+    half = len(clean) // 2
+    level = float(image[clearing.clean].mean())
+    blurred = cv2.GaussianBlur(image, (0, 0), BLUR)
+    sources = {
+        "real": (image, clean[:half]),
+        "blurred": (blurred, clean[half:]),
+        "ours": (clearing.background, _places(~clearing.clean, ALTERED, rng, number)),
+        "naive": (inpaint(image, mask), _places(mask, ALTERED, rng, number)),
+    }
+    return {
+        name: np.stack([_crop(pixels, y, x, level) for y, x in places])
+        for name, (pixels, places) in sources.items()
+        if len(places)
+    }
+
+
+def _places(region, share, rng, number):
+    """Corners of windows of which at least ``share`` lies in a region."""
+    inside = cv2.boxFilter(region.astype(np.float32), -1, (SIDE, SIDE), anchor=(0, 0))
+    inside = inside[: region.shape[0] - SIDE + 1, : region.shape[1] - SIDE + 1]
+    places = np.argwhere(inside >= share - 1e-4)
+    return places[rng.permutation(len(places))[:number]]
+
+
+def _crop(pixels, y, x, level):
+    return pixels[None, y : y + SIDE, x : x + SIDE].astype(np.float32) - level
+
+
+def ring_patches(image, scene, rng, number=24, plateau_reach=None):
+    """Surroundings of free-standing cells, in their image and pasted on its cleared background.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+    scene : Scene
+    rng : numpy.random.Generator
+    number : int
+        Cells at most.
+    plateau_reach : tuple of float, optional
+        Another matte, for an ablation: px of full weight, px where it ends.
+
+    Returns
+    -------
+    dict of str to list of Ring
+        ``real``, ``ours``, ``naive`` and ``blurred``; the same cells in each.
+    """
+    clearing = clear(image, scene.mask, rng)
+    if clearing.background is None:
+        return {}
+    bare = inpaint(image, scene.mask)
+    blurred = cv2.GaussianBlur(image, (0, 0), BLUR)
+    rings = {name: [] for name in ("real", "ours", "naive", "blurred")}
+    for row in rng.permutation(len(scene.masks)):
+        if len(rings["real"]) == number:
+            break
+        cutout = extract(image, scene, row)[0]
+        if cutout is None:
+            continue
+        here, mask, valid = _surroundings(scene, row)
+        rings["real"].append(Ring(image[here], mask, valid, cutout.level, clearing.noise))
+        rings["blurred"].append(Ring(blurred[here], mask, valid, cutout.level, clearing.noise))
+        matte = _embed(image, scene, row, here, plateau_reach)
+        symmetry = int(rng.integers(SYMMETRIES))
+        ways = (("ours", clearing.background, "matte"), ("naive", bare, "hard"))
+        for name, ground, blend in ways:
+            planes = (image[here], mask.astype(np.uint8), matte, cutout.level)
+            sprite = make_sprite(planes, [(0, 0)], [1], symmetry)
+            turned = make_sprite((valid.astype(np.uint8),) * 3 + (0.0,), [(0, 0)], [1], symmetry)
+            level = float(clearing.background.mean())
+            canvas = Canvas(_window(ground, sprite.labels.shape, rng), level)
+            canvas.add(sprite, 0, 0, blend)
+            surroundings = (sprite.labels > 0, turned.labels > 0, level, clearing.noise)
+            rings[name].append(Ring(canvas.image(), *surroundings))
+    return rings
+
+
+def _window(ground, shape, rng):
+    """A random window of an image; its edge repeated where the image is smaller."""
+    missing = [max(n - m, 0) for n, m in zip(shape, ground.shape, strict=True)]
+    ground = np.pad(ground, [(0, n) for n in missing], mode="reflect")
+    y, x = (int(rng.integers(m - n + 1)) for n, m in zip(shape, ground.shape, strict=True))
+    return ground[y : y + shape[0], x : x + shape[1]]
+
+
+def _surroundings(scene, row):
+    """Window around a cell, its mask there, and the pixels that belong to no other cell."""
+    height, width = scene.owner.shape
+    (y0, x0, y1, x1), mask = scene.masks[row]
+    top, left = max(y0 - SURROUNDINGS, 0), max(x0 - SURROUNDINGS, 0)
+    here = np.s_[top : min(y1 + SURROUNDINGS, height), left : min(x1 + SURROUNDINGS, width)]
+    owner = scene.owner[here]
+    own = np.zeros(owner.shape, bool)
+    own[y0 - top : y1 - top, x0 - left : x1 - left] = mask
+    others = (owner >= 0) & (owner != row) & ~own
+    away = distance_to(others) if others.any() else np.full(owner.shape, np.inf)
+    return here, own, (away > NEIGHBOUR) & (away > distance_to(own))
+
+
+def _embed(image, scene, row, here, plateau_reach):
+    """The cell's matte in the window of its surroundings, times 255."""
+    cutout, (top, left), _ = cut(image, scene, [row])
+    matte = cutout.matte
+    if plateau_reach is not None:
+        plateau, reach = plateau_reach
+        away = distance_to(cutout.mask)
+        free = (cutout.matte > 0) | (away > 5)
+        matte = np.clip((reach - away) / max(reach - plateau, 1e-3), 0, 1) * free
+    whole = np.zeros((here[0].stop - here[0].start, here[1].stop - here[1].start), np.uint8)
+    y, x = top - here[0].start, left - here[1].start
+    whole[y : y + matte.shape[0], x : x + matte.shape[1]] = np.rint(255 * matte)
+    return whole
+
+
+class Ring:
+    """The free ring around one cell.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (h, w)
+    mask, valid : ndarray of bool, shape (h, w)
+        The cell, and the pixels that no other cell claims.
+    level, noise : float
+        Grey level of the surroundings, and standard deviation of the camera's noise.
+
+    Attributes
+    ----------
+    deviation : ndarray of float32, shape (h, w)
+        Pixels minus level.
+    distance : ndarray of float32, shape (h, w)
+        To the mask, px.
+    valid : ndarray of bool, shape (h, w)
+        Pixels of the ring.
+    """
+
+    def __init__(self, pixels, mask, valid, level, noise):
+        self.deviation = pixels.astype(np.float32) - level
+        self.distance = distance_to(mask)
+        speck = (np.abs(self.deviation) > SPECK * noise) & (self.distance > PLATEAU)
+        if speck.any():
+            valid = valid & (distance_to(speck) > 3)
+        self.valid = valid & (self.distance > RING[0]) & (self.distance <= RING[1])
+
+    def patches(self, rng, number=PER_RING):
+        """Square patches on the ring; further channels say which pixels are valid and how far
+        from the cell they are.
+
+        Returns
+        -------
+        ndarray of float32, shape (number or 0, 3, SIDE, SIDE)
+            Deviation, validity (0 or 1), distance (px); all 0 off the ring. None of a ring that
+            is too short.
+        """
+        half = SIDE // 2
+        valid = np.pad(self.valid, half)
+        deviation, distance = (
+            np.pad(plane, half) * valid for plane in (self.deviation, self.distance)
+        )
+        middle = np.argwhere(self.valid & (np.abs(self.distance - 4.5) <= 0.75))
+        found = []
+        for y, x in rng.permutation(np.tile(middle, (number, 1))):
+            window = np.s_[y : y + SIDE, x : x + SIDE]
+            if valid[window].sum() >= LEAST_RING:
+                found.append(np.stack([deviation[window], valid[window], distance[window]]))
+            if len(found) == number:
+                break
+        found = found if len(found) == number else []
+        return np.array(found, np.float32).reshape(-1, 3, SIDE, SIDE)
