@@ -71,7 +71,11 @@ class DeformableConv2d(nn.Module):
         """
         out = self.offset(x)
         taps = out.shape[1] // 3
-        return out[:, : 2 * taps], out[:, 2 * taps :].sigmoid()
+        # Beyond the edge there is nothing to sample, however far; a diverged network's
+        # displacements would be taken for addresses in memory.
+        reach = 2.0 + max(x.shape[2:])
+        displacement = out[:, : 2 * taps].nan_to_num(0.0).clamp(-reach, reach)
+        return displacement, out[:, 2 * taps :].sigmoid()
 
     def forward(self, x):
         displacement, modulation = self.sampling(x)

@@ -4,6 +4,7 @@ What a sample looks like depends on the run's seed, the epoch and the image alon
 for any number of loader processes and after a restart.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from deepmucs_utils.evaluation.records import read_ground_truth
 LEAST_VISIBLE = 0.25  # share of a cell that a crop must leave for it to be trained on
 
 
-class CoCultureSet(Dataset):
+class CoCultureSet:
     """The images and cells of a co-culture set folder.
 
     Parameters
@@ -66,8 +67,17 @@ class CoCultureSet(Dataset):
         """Path of an image's file."""
         return self.folder / "images" / self.images[index]["file_name"]
 
-    def __getitem__(self, index):
-        """Pixels, masks and classes of an image.
+    def name(self, index, epoch=0):
+        """What an image is called in messages."""
+        return str(self.path(index))
+
+    def classes(self, epoch=0):
+        """The classes that occur in each image; list of set."""
+        cells = [self._cells[image["id"]] for image in self.images]
+        return [{self._class[cell["category_id"]] for cell in image} for image in cells]
+
+    def read(self, index, epoch=0):
+        """Pixels, masks and classes of an image, the same in every epoch.
 
         Returns
         -------
@@ -84,10 +94,9 @@ class CoCultureSet(Dataset):
                 "again."
             )
         cells = self._cells[record["id"]]
-        masks = [_decode(cell["segmentation"], image.shape) for cell in cells]
+        masks = decode_masks([cell["segmentation"] for cell in cells], image.shape)
         classes = [self._class[cell["category_id"]] for cell in cells]
-        stacked = np.stack(masks) if masks else np.zeros((0, *image.shape), bool)
-        return image, stacked, np.array(classes, np.int64)
+        return image, masks, np.array(classes, np.int64)
 
 
 def read_image(path):
@@ -104,6 +113,23 @@ def read_image(path):
     return image
 
 
+def decode_masks(segmentations, shape):
+    """Masks from COCO's run lengths or polygons.
+
+    Parameters
+    ----------
+    segmentations : list
+    shape : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    ndarray of bool, shape (n, height, width)
+    """
+    masks = [_decode(segmentation, shape) for segmentation in segmentations]
+    return np.stack(masks) if masks else np.zeros((0, *shape), bool)
+
+
 def _decode(segmentation, shape):
     if isinstance(segmentation, dict):
         return np.asarray(coco_mask.decode(segmentation)).astype(bool)
@@ -118,8 +144,8 @@ class Samples(Dataset):
 
     Parameters
     ----------
-    source : sequence
-        Gives image, masks and classes by index; a `CoCultureSet`, for example.
+    source : CoCultureSet or EndlessSet
+        Gives image, masks and classes by index and epoch.
     cfg : CfgNode
         ``INPUT``: crop, symmetries and scale.
     seed : int
@@ -127,15 +153,47 @@ class Samples(Dataset):
 
     def __init__(self, source, cfg, seed):
         self.source, self.input, self.seed = source, cfg.INPUT, seed
+        self._loader = cfg.DATALOADER
 
     def __len__(self):
         return len(self.source)
+
+    def order(self, epoch):
+        """The images of an epoch, shuffled; as many as the set has.
+
+        With detectron2's ``RepeatFactorTrainingSampler`` those with rare cultures come more often:
+        by `repeat_factors`, each as often as its share says, up or down to a whole number.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+        """
+        length = len(self)
+        rng = sample_generator(self.seed, epoch, length)
+        if self._loader.SAMPLER_TRAIN != "RepeatFactorTrainingSampler":
+            return rng.permutation(length)
+        factors = repeat_factors(
+            self.source.classes(epoch), self._loader.REPEAT_THRESHOLD, self._loader.REPEAT_SQRT
+        )
+        places = (np.arange(length) + rng.random()) / length * factors.sum()
+        return rng.permutation(np.searchsorted(factors.cumsum(), places, side="right"))
+
+    def keys(self, start, stop, step=1):
+        """Keys of the samples at some positions of the training; epochs follow without a gap.
+
+        Returns
+        -------
+        list of (epoch, index)
+        """
+        places = [divmod(position, len(self)) for position in range(start, stop, step)]
+        orders = {epoch: self.order(epoch) for epoch in {epoch for epoch, _ in places}}
+        return [(epoch, int(orders[epoch][place])) for epoch, place in places]
 
     def __getitem__(self, key):
         """A sample as detectron2 takes it, with ``name`` and ``seed`` beside image and cells."""
         epoch, index = key
         rng = sample_generator(self.seed, epoch, index)
-        image, masks, classes = self.source[index]
+        image, masks, classes = self.source.read(index, epoch)
         image, masks, classes = _crop(image, masks, classes, self.input.CROP, rng)
         image, masks = _turn(image, masks, self.input, rng)
         size = int(rng.choice(self.input.MIN_SIZE_TRAIN))
@@ -143,9 +201,32 @@ class Samples(Dataset):
         return {
             "image": to_tensor(image),
             "instances": _instances(masks, classes),
-            "name": str(self.source.path(index)),
+            "name": self.source.name(index, epoch),
             "seed": int(rng.integers(2**62)),
         }
+
+
+def repeat_factors(classes, threshold, root=True):
+    """How much more often an image is shown for its rarest class (LVIS, appendix B.2).
+
+    A class that is in a share f of the images has the factor max(1, threshold / f), or its root;
+    an image has the largest factor of its classes.
+
+    Parameters
+    ----------
+    classes : sequence of set
+        Classes that occur in each image.
+    threshold : float
+    root : bool
+
+    Returns
+    -------
+    ndarray of float, shape (n,)
+    """
+    counts = Counter(number for image in classes for number in image)
+    factor = {c: max(1.0, threshold * len(classes) / count) for c, count in counts.items()}
+    factors = np.array([max((factor[c] for c in image), default=1.0) for image in classes])
+    return np.sqrt(factors) if root else factors
 
 
 def sample_generator(seed, epoch, index):
@@ -188,8 +269,15 @@ def _crop(image, masks, classes, crop, rng):
     if not crop.ENABLED:
         return image, masks, classes
     height, width = (min(a, b) for a, b in zip(crop.SIZE, image.shape, strict=True))
-    top = int(rng.integers(image.shape[0] - height + 1))
-    left = int(rng.integers(image.shape[1] - width + 1))
+    rows, columns = (
+        np.arange(a - b + 1) for a, b in zip(image.shape, (height, width), strict=True)
+    )
+    if crop.TYPE == "cell" and len(masks):
+        of_class = np.flatnonzero(classes == rng.choice(np.unique(classes)))
+        y, x = (axis.mean() for axis in np.nonzero(masks[rng.choice(of_class)]))
+        rows = rows[(rows <= y) & (y < rows + height)]
+        columns = columns[(columns <= x) & (x < columns + width)]
+    top, left = int(rng.choice(rows)), int(rng.choice(columns))
     here = np.s_[top : top + height, left : left + width]
     cut = masks[:, here[0], here[1]]
     areas = masks.sum((1, 2))
@@ -214,42 +302,24 @@ def _instances(masks, classes):
     return instances[instances.gt_boxes.nonempty()]
 
 
-def batch_keys(length, batch, seed, iteration, rank=0, processes=1):
-    """Which samples an iteration takes.
-
-    The images are shuffled anew in every epoch; iterations go through them without a gap.
+def batches(samples, cfg, start, rank=0, processes=1):
+    """The batches of a training from iteration ``start`` on.
 
     Parameters
     ----------
-    length : int
-        Number of images.
-    batch : int
-        Images an iteration, over all processes.
-    seed, iteration : int
+    samples : Samples
+    cfg : CfgNode
+    start : int
     rank, processes : int
         This process takes every ``processes``-th sample, from ``rank`` on.
-
-    Returns
-    -------
-    list of (epoch, index)
-    """
-    keys = []
-    for position in range(iteration * batch + rank, (iteration + 1) * batch, processes):
-        epoch, place = divmod(position, length)
-        order = sample_generator(seed, epoch, length).permutation(length)
-        keys.append((epoch, int(order[place])))
-    return keys
-
-
-def batches(samples, cfg, start, rank=0, processes=1):
-    """The batches of a training from iteration ``start`` on.
 
     Yields
     ------
     list of dict
     """
+    batch = cfg.SOLVER.IMS_PER_BATCH
     keys = [
-        batch_keys(len(samples), cfg.SOLVER.IMS_PER_BATCH, samples.seed, iteration, rank, processes)
+        samples.keys(iteration * batch + rank, (iteration + 1) * batch, processes)
         for iteration in range(start, cfg.SOLVER.MAX_ITER)
     ]
     return iter(

@@ -1,41 +1,37 @@
-"""Training (paper, section V): SGD on a co-culture set, validated on another as it goes.
+"""Training (paper, section V): SGD on a co-culture set, validated on another as it goes."""
 
-An iteration depends on the run's seed and its number alone, so a training that was interrupted
-goes on to the weights it would have had, on the CPU bit for bit.
-"""
-
-import bisect
 import math
-import time
 from pathlib import Path
 
-import torch
-from detectron2.modeling import build_model
-from detectron2.solver import build_optimizer
-from detectron2.utils.events import EventStorage
-from torch import nn
-from tqdm import tqdm
+from detectron2.engine import launch
+from torch.multiprocessing import ProcessRaisedException
 
+from deepmucs_utils.data.livecell import CACHE
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.segmentation.checkpoints import (
-    BEST,
-    CONFIG,
-    LAST,
-    differences,
-    load,
-    read_config,
-    save,
-    write_config,
-)
+from deepmucs_utils.segmentation.checkpoints import CONFIG, differences, read_config, write_config
 from deepmucs_utils.segmentation.config import get_config
-from deepmucs_utils.segmentation.curves import Curves
-from deepmucs_utils.segmentation.predict import predict_set
-from deepmucs_utils.segmentation.samples import CoCultureSet, Samples, batches
-from deepmucs_utils.segmentation.sampling import set_image_seeds
+from deepmucs_utils.segmentation.endless import EndlessSet
+from deepmucs_utils.segmentation.samples import CoCultureSet
+from deepmucs_utils.segmentation.trainer import Trainer
 
 
-def train(set_dir, val_dir, out, model="small", iterations=None, seed=0, resume=False):
+def train(
+    set_dir,
+    val_dir,
+    out,
+    model="small",
+    iterations=None,
+    seed=0,
+    resume=False,
+    batch=None,
+    weights=None,
+    endless=None,
+    cache=CACHE,
+    processes=1,
+    machines=1,
+    machine=0,
+    address="auto",
+):
     """Train a model.
 
     Parameters
@@ -50,6 +46,17 @@ def train(set_dir, val_dir, out, model="small", iterations=None, seed=0, resume=
     seed : int
     resume : bool
         Go on with what is in ``out``; begin where there is nothing.
+    batch : int, optional
+        Images an iteration, over all processes; the learning rate is scaled with it.
+    weights : path-like, optional
+        A run to start from, or a checkpoint that `weights.read_tensors` reads.
+    endless : path-like, optional
+        LIVECell root that ``set_dir`` was composed from: each epoch's images are composed anew.
+    cache : path-like
+        Folder for derived data, with ``endless``.
+    processes, machines, machine, address : int, int, int, str
+        Processes on each machine (one a GPU), number of machines, number of this one, and the
+        first one's address, as detectron2's ``launch`` takes them.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def train(set_dir, val_dir, out, model="small", iterations=None, seed=0, resume=
     Raises
     ------
     DeepMuCSError
-        If a set cannot be read, ``out`` holds another run, or the training diverges.
+        If a set cannot be read, ``out`` holds another run, the training diverges or memory ends.
     """
     out = Path(out)
     source, validation = CoCultureSet(set_dir), CoCultureSet(val_dir)
@@ -68,47 +75,69 @@ def train(set_dir, val_dir, out, model="small", iterations=None, seed=0, resume=
         raise DeepMuCSError(
             f"{val_dir}: has other categories than {set_dir}; validate on a set of the same kind."
         )
-    cfg = training_config(model, source.categories, iterations, seed)
+    cfg = training_config(model, source.categories, iterations, seed, batch, weights)
+    share, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, processes * machines)
+    if rest or share < 2:  # split attention normalises over the images of a process alone
+        raise DeepMuCSError(
+            f"batch {cfg.SOLVER.IMS_PER_BATCH}: cannot be shared by {processes * machines} "
+            "processes; expected a multiple, at least two images each."
+        )
+    if endless is not None:
+        source = EndlessSet(set_dir, endless, cache)
     _open_run(cfg, out, resume)
-    Training(cfg, source, validation, out).run()
+    try:
+        launch(_train, processes, machines, machine, address, args=(cfg, source, validation, out))
+    except ProcessRaisedException as error:
+        raise _sentence(error) from None
     return out
 
 
-def training_config(model, categories, iterations=None, seed=0):
-    """The configuration of a training: a named one, fitted to a set and a number of iterations.
+def _train(cfg, source, validation, out):
+    Trainer(cfg, source, validation, out).run()
 
-    Warm-up, steps and periods keep their share of the training.
+
+def _sentence(error):
+    """The one sentence that a process ended with, or its whole traceback."""
+    last = str(error).strip().splitlines()[-1]
+    name, _, sentence = last.partition(": ")
+    return DeepMuCSError(sentence) if name.endswith("DeepMuCSError") else error
+
+
+def training_config(model, categories, iterations=None, seed=0, batch=None, weights=None):
+    """The configuration of a training: a named one, fitted to a set, a length and a batch.
+
+    Warm-up, steps and the validations' period keep their share of the training; the learning rate
+    is proportional to the batch.
+
+    Parameters
+    ----------
+    model : str
+    categories : list of dict
+        COCO categories, in the order of the network's classes.
+    iterations, seed, batch, weights
+        See `train`.
+
+    Returns
+    -------
+    CfgNode
     """
     cfg = get_config(model)
     cfg.SEED = seed
+    cfg.MODEL.WEIGHTS = str(weights or "")
     cfg.DATASETS.CATEGORY_IDS = [category["id"] for category in categories]
     cfg.DATASETS.CATEGORY_NAMES = [category["name"] for category in categories]
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(categories)
+    solver = cfg.SOLVER
+    if batch is not None:
+        solver.BASE_LR *= batch / solver.IMS_PER_BATCH
+        solver.IMS_PER_BATCH = batch
     if iterations is not None:
-        share = iterations / cfg.SOLVER.MAX_ITER
-        cfg.SOLVER.MAX_ITER = iterations
-        cfg.SOLVER.STEPS = tuple(math.ceil(step * share) for step in cfg.SOLVER.STEPS)
-        cfg.SOLVER.WARMUP_ITERS = math.ceil(cfg.SOLVER.WARMUP_ITERS * share)
+        share = iterations / solver.MAX_ITER
+        solver.MAX_ITER = iterations
+        solver.STEPS = tuple(math.ceil(step * share) for step in solver.STEPS)
+        solver.WARMUP_ITERS = math.ceil(solver.WARMUP_ITERS * share)
         cfg.TEST.EVAL_PERIOD = math.ceil(cfg.TEST.EVAL_PERIOD * share)
     return cfg
-
-
-def learning_rate(cfg, iteration):
-    """The learning rate of an iteration, counted from 0.
-
-    It rises linearly in the warm-up. ``WarmupMultiStepLR`` then multiplies it by ``GAMMA`` at each
-    of the ``STEPS``; ``WarmupCosineLR`` takes it to zero along half a cosine.
-    """
-    solver = cfg.SOLVER
-    rate = solver.BASE_LR
-    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR":
-        rate *= 0.5 * (1 + math.cos(math.pi * iteration / solver.MAX_ITER))
-    else:
-        rate *= solver.GAMMA ** bisect.bisect_right(solver.STEPS, iteration)
-    if iteration < solver.WARMUP_ITERS:
-        done = iteration / solver.WARMUP_ITERS
-        rate *= solver.WARMUP_FACTOR * (1 - done) + done
-    return rate
 
 
 def _open_run(cfg, out, resume):
@@ -127,122 +156,3 @@ def _open_run(cfg, out, resume):
     else:
         out.mkdir(parents=True, exist_ok=True)
         write_config(cfg, out)
-
-
-class Training:
-    """A training under way.
-
-    Parameters
-    ----------
-    cfg : CfgNode
-    source, validation : CoCultureSet
-    out : Path
-        Folder of the run; a ``last.pth`` in it is gone on from.
-    """
-
-    def __init__(self, cfg, source, validation, out):
-        self.cfg, self.validation, self.out = cfg, validation, out
-        torch.manual_seed(cfg.SEED)
-        self.model = build_model(cfg)
-        self.optimizer = build_optimizer(cfg, self.model)
-        self.iteration, self.best = 0, -1.0
-        if (out / LAST).is_file():
-            self._restore(load(out / LAST))
-        self.samples = Samples(source, cfg, cfg.SEED)
-
-    def run(self):
-        """Train to the end."""
-        solver = self.cfg.SOLVER
-        if self.iteration == solver.MAX_ITER:
-            return
-        curves = Curves(self.out, self.iteration)
-        bar = tqdm(
-            total=solver.MAX_ITER * solver.IMS_PER_BATCH,
-            initial=self.iteration * solver.IMS_PER_BATCH,
-            desc="training",
-            unit="image",
-            disable=None,
-        )
-        with EventStorage(self.iteration), bar:
-            for batch in batches(self.samples, self.cfg, self.iteration):
-                begun = time.perf_counter()
-                losses = self.step(batch)
-                seconds = time.perf_counter() - begun
-                rate = self.optimizer.param_groups[0]["lr"]
-                speed = len(batch) / seconds
-                curves.add(self.iteration, lr=rate, images_per_second=speed, **losses)
-                bar.update(len(batch))
-                bar.set_postfix(loss=f"{losses['total_loss']:.3f}")
-                last = self.iteration == solver.MAX_ITER
-                if last or self.iteration % self.cfg.TEST.EVAL_PERIOD == 0:
-                    curves.add(self.iteration, **self._validate())
-                if last or self.iteration % solver.CHECKPOINT_PERIOD == 0:
-                    save(self._state(), self.out / LAST)
-        curves.close()
-
-    def step(self, batch):
-        """One iteration of gradient descent.
-
-        Parameters
-        ----------
-        batch : list of dict
-            From `samples.batches`.
-
-        Returns
-        -------
-        dict of str to float
-            The losses by name, ``total_loss``, and ``gradient``, the length of the gradient of all
-            weights before it was clipped.
-        """
-        self.model.train()
-        set_image_seeds(self.model, [sample["seed"] for sample in batch])
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.cfg, self.iteration)
-        losses = self.model(batch)
-        total = sum(losses.values())
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
-        values["total_loss"] = float(total.detach())
-        if not math.isfinite(values["total_loss"]):
-            raise self._diverged(values, batch)
-        self.optimizer.zero_grad()
-        total.backward()
-        clip = self.cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE
-        values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
-        self.optimizer.step()
-        self.iteration += 1
-        return values
-
-    def _diverged(self, values, batch):
-        found = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
-        names = ", ".join(sample["name"] for sample in batch)
-        return DeepMuCSError(
-            f"iteration {self.iteration + 1}: the losses are no longer numbers ({found}) on "
-            f"{names}; take a lower SOLVER.BASE_LR, or look at these images."
-        )
-
-    def _validate(self):
-        """AP on the validation set; the weights are kept when it is the best so far."""
-        predictions = self.out / "val_predictions.json"
-        predict_set(self.model, self.cfg, self.validation, predictions)
-        metrics = evaluate(self.validation.folder / "annotations.json", predictions)
-        if metrics["segm"]["AP"] > self.best:
-            self.best = metrics["segm"]["AP"]
-            save({"model": self.model.state_dict(), "iteration": self.iteration}, self.out / BEST)
-        return {
-            f"val_{task}_{key}": metrics[task][key]
-            for task in ("segm", "bbox")
-            for key in ("AP", "AP50", "AP75")
-        }
-
-    def _state(self):
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration,
-            "best": self.best,
-        }
-
-    def _restore(self, state):
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.best = state["iteration"], state["best"]

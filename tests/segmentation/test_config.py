@@ -125,6 +125,9 @@ def test_the_papers_input_and_solver_are_the_published_ones():
 def test_every_model_gives_nine_losses_and_gradients_and_then_cells(name, device):
     cfg = get_config(name)
     cfg.MODEL.DEVICE = device
+    cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 16  # the same network on fewer proposals
+    cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN = cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 50
+    cfg.TEST.DETECTIONS_PER_IMAGE = 20
     torch.manual_seed(0)
     model = build_model(cfg).train()
     with EventStorage(0):

@@ -1,0 +1,113 @@
+"""Endless co-cultures: every epoch is composed anew from the bank while the network trains.
+
+The paper found that more images help, and stopped at 4,000 of them.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID
+from deepmucs_utils.data.livecell import CACHE, LiveCell, digest
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.generation.bank import build_bank, open_bank
+from deepmucs_utils.generation.compose import Style, compose_image
+from deepmucs_utils.generation.plan import make_plan
+from deepmucs_utils.generation.recipes import Recipe
+from deepmucs_utils.segmentation.samples import decode_masks
+
+
+class EndlessSet:
+    """A co-culture set that is another one in every epoch, by the same recipe.
+
+    Epoch 0 is the set itself; what image ``index`` of an epoch looks like depends on the set's
+    seed, the epoch and ``index`` alone.
+
+    Parameters
+    ----------
+    folder : path-like
+        A composed set: its ``recipe.json`` says what to compose.
+    root : path-like
+        The LIVECell root that it was composed from.
+    cache : path-like
+        Where the bank is kept; built when it is missing.
+
+    Raises
+    ------
+    DeepMuCSError
+        If ``folder`` is no set, or was composed from another root.
+    """
+
+    categories = CATEGORIES
+
+    def __init__(self, folder, root, cache=CACHE):
+        path = Path(folder) / "recipe.json"
+        if not path.is_file():
+            raise DeepMuCSError(f"{folder}: has no recipe.json; `deepmucs compose` writes one.")
+        document = json.loads(path.read_text())
+        found = dict(document["set"])
+        del found["total"]
+        if found.pop("inner") is not None:
+            raise DeepMuCSError(
+                f"{folder}: begins with a smaller set; expected one composed without --nested."
+            )
+        tuples = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+        self.recipe = Recipe(**found | tuples)
+        self.style = Style(**document["style"])
+        self.seed = document["seed"]
+        source = LiveCell(root).annotation_file(self.recipe.split)
+        if digest(source) != document["annotations_sha256"]:
+            raise DeepMuCSError(
+                f"{folder}: was composed from other annotations than {source}; give the root that "
+                "it was composed from."
+            )
+        self._bank = build_bank(root, self.recipe.split, cache, jobs=1).folder
+
+    def __len__(self):
+        return self.recipe.images
+
+    def name(self, index, epoch):
+        """What an image is called in messages."""
+        return f"{self.recipe.name}, epoch {epoch}, image {index}"
+
+    def classes(self, epoch):
+        """The classes that occur in each image of an epoch; list of set."""
+        numbers = [CATEGORY_ID[name] - 1 for name in _bank(self._bank).cutouts["culture"]]
+        plans = _plans(self._bank, self.recipe, self.seed_of(epoch))
+        return [{numbers[row] for row, _ in plan.cells} for plan in plans]
+
+    def read(self, index, epoch):
+        """Compose an image; see `samples.CoCultureSet.read`."""
+        seed = self.seed_of(epoch)
+        plan = _plans(self._bank, self.recipe, seed)[index]
+        bank = _bank(self._bank)
+        image, cells, _ = compose_image(plan, self.recipe, bank, seed, self.style)
+        masks = decode_masks([cell["segmentation"] for cell in cells], image.shape)
+        return image, masks, np.array([cell["category_id"] - 1 for cell in cells], np.int64)
+
+    def seed_of(self, epoch):
+        """Seed of the set that an epoch is."""
+        if epoch == 0:
+            return self.seed
+        state = np.random.SeedSequence(self.seed, spawn_key=(2**31, epoch)).generate_state(1)
+        return int(state[0])
+
+
+@lru_cache(maxsize=1)
+def _bank(folder):
+    return open_bank(folder)
+
+
+_PLANS = {}
+
+
+def _plans(folder, recipe, seed):
+    """Plans of an epoch; the last two are kept, as a batch may reach into the next epoch."""
+    key = (folder, recipe.name, recipe.images, seed)
+    if key not in _PLANS:
+        if len(_PLANS) > 1:
+            del _PLANS[next(iter(_PLANS))]
+        _PLANS[key] = make_plan(recipe, _bank(folder), seed)[0]
+    return _PLANS[key]

@@ -1,0 +1,188 @@
+import json
+import shutil
+from unittest import mock
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import SIZE, tiny_config, write_set
+
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.segmentation.samples import (
+    CoCultureSet,
+    Samples,
+    batches,
+    decode_masks,
+    repeat_factors,
+    rescale,
+)
+
+
+@pytest.fixture(scope="module")
+def tiny_set(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp("sets") / "tiny")
+
+
+def plain(batch):
+    """What of a batch can be compared."""
+    return [
+        (
+            sample["name"],
+            sample["seed"],
+            sample["image"].numpy().tobytes(),
+            sample["instances"].gt_masks.tensor.numpy().tobytes(),
+            sample["instances"].gt_classes.tolist(),
+        )
+        for sample in batch
+    ]
+
+
+def test_an_image_comes_with_its_masks_and_classes(tiny_set):
+    image, masks, classes = CoCultureSet(tiny_set).read(0)
+    assert image.shape == (SIZE, SIZE) and masks.shape == (3, SIZE, SIZE)
+    for mask, number in zip(masks, classes, strict=True):
+        assert (image[mask].mean() > 128) == (number == 1)
+
+
+def test_samples_are_the_same_for_any_number_of_workers(tiny_set):
+    found = []
+    for workers in (0, 2):
+        cfg = tiny_config(5)
+        cfg.DATALOADER.NUM_WORKERS = workers
+        samples = Samples(CoCultureSet(tiny_set), cfg, seed=3)
+        found.append([plain(batch) for batch in batches(samples, cfg, start=0)])
+    assert len(found[0]) == 5 and found[0] == found[1]
+
+
+def test_samples_from_the_middle_are_those_of_the_whole(tiny_set):
+    cfg = tiny_config(5)
+    samples = Samples(CoCultureSet(tiny_set), cfg, seed=3)
+    whole = [plain(batch) for batch in batches(samples, cfg, start=0)]
+    assert [plain(batch) for batch in batches(samples, cfg, start=3)] == whole[3:]
+
+
+def test_two_processes_share_the_samples_of_one(tiny_set):
+    cfg = tiny_config(3)
+    samples = Samples(CoCultureSet(tiny_set), cfg, seed=3)
+    one = [plain(batch) for batch in batches(samples, cfg, 0)]
+    halves = [[plain(batch) for batch in batches(samples, cfg, 0, rank, 2)] for rank in (0, 1)]
+    for whole, first, second in zip(one, *halves, strict=True):
+        assert whole == first + second
+
+
+def test_each_epoch_has_every_image_once_in_another_order(tiny_set):
+    samples = Samples(CoCultureSet(tiny_set), tiny_config(), seed=0)
+    samples._loader.SAMPLER_TRAIN = "TrainingSampler"
+    keys = samples.keys(0, 18)
+    epochs = [[index for epoch, index in keys if epoch == number] for number in range(3)]
+    assert all(sorted(order) == list(range(6)) for order in epochs)
+    assert epochs[0] != epochs[1]
+    other = Samples(CoCultureSet(tiny_set), tiny_config(), seed=1)
+    assert keys != other.keys(0, 18)
+
+
+def test_an_image_is_repeated_for_its_rarest_class():
+    classes = [{0}, {0}, {0}, {0, 1}]
+    assert repeat_factors(classes, 1.0, root=False).tolist() == [1, 1, 1, 4]
+    assert repeat_factors(classes, 1.0).tolist() == [1, 1, 1, 2]
+    assert repeat_factors(classes, 0.25, root=False).tolist() == [1, 1, 1, 1]
+
+
+@given(seed=st.integers(0, 999), counts=st.lists(st.integers(1, 9), min_size=2, max_size=9))
+def test_repeated_images_come_as_often_as_their_factor_says(seed, counts):
+    """Up or down to a whole number, and the epoch stays as long as the set."""
+    classes = [{number} for number, count in enumerate(counts) for _ in range(count)]
+    cfg = tiny_config()
+    cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
+    cfg.DATALOADER.REPEAT_THRESHOLD = 1.0
+    source = mock.MagicMock(classes=lambda epoch: classes)
+    source.__len__.return_value = len(classes)
+    samples = Samples(source, cfg, seed)
+    found = np.bincount(samples.order(3), minlength=len(classes))
+    factors = repeat_factors(classes, 1.0)
+    expected = factors / factors.sum() * len(classes)
+    assert found.sum() == len(classes)
+    assert (found >= np.floor(expected - 1e-9)).all() and (found <= np.ceil(expected + 1e-9)).all()
+
+
+def test_a_crop_may_follow_a_cell_of_a_class_drawn_from_the_image(tmp_path):
+    source = CoCultureSet(write_set(tmp_path / "set", images=1))
+    cfg = tiny_config()
+    cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = "cell", [20, 20]
+    cells = [Samples(source, cfg, 0)[epoch, 0]["instances"] for epoch in range(30)]
+    assert min(len(found) for found in cells) == 1
+
+
+def test_masks_turn_and_are_cut_with_their_image(tiny_set):
+    cfg = tiny_config()
+    cfg.INPUT.CROP.SIZE = [40, 48]
+    samples = Samples(CoCultureSet(tiny_set), cfg, seed=0)
+    shapes = set()
+    for epoch in range(20):
+        sample = samples[epoch, 0]
+        pixels = sample["image"][0]
+        cells = sample["instances"]
+        shapes.add(tuple(pixels.shape))
+        for mask, number in zip(cells.gt_masks.tensor, cells.gt_classes.tolist(), strict=True):
+            assert (pixels[mask].mean() > 128) == (number == 1)
+        assert torch.equal(sample["image"][0], sample["image"][2])
+    assert shapes == {(40, 48), (48, 40)}
+
+
+def test_the_eight_symmetries_all_occur(tiny_set):
+    cfg = tiny_config()
+    samples = Samples(CoCultureSet(tiny_set), cfg, seed=0)
+    assert len({samples[epoch, 0]["image"].numpy().tobytes() for epoch in range(60)}) == 8
+
+
+def test_little_of_a_cell_at_a_crops_edge_is_not_trained_on(tmp_path):
+    source = CoCultureSet(write_set(tmp_path / "set", images=1))
+    cfg = tiny_config()
+    cfg.INPUT.CROP.SIZE = [20, 20]
+    areas = source.read(0)[1].sum((1, 2))
+    seen = [Samples(source, cfg, 0)[epoch, 0]["instances"] for epoch in range(30)]
+    kept = [mask.sum() for cells in seen for mask in cells.gt_masks.tensor]
+    assert kept and min(kept) >= 0.25 * areas.min()
+
+
+def test_the_short_side_is_scaled_and_zero_keeps_the_size():
+    image = np.zeros((20, 30), np.uint8)
+    masks = np.zeros((1, 20, 30), bool)
+    masks[0, 5:15, 5:25] = True
+    scaled, bigger = rescale(image, 40, masks)
+    assert scaled.shape == (40, 60) and bigger.shape == (1, 40, 60)
+    assert bigger.sum() == 4 * masks.sum()
+    assert rescale(image, 0, masks)[0] is image
+
+
+def test_polygons_are_masks_too():
+    (mask,) = decode_masks([[[1, 1, 3, 1, 3, 2, 1, 2]]], (5, 6))
+    assert mask.sum() == 6 and mask[1:3, 1:4].all()
+
+
+def test_a_folder_that_is_no_set_is_refused(tmp_path):
+    with pytest.raises(DeepMuCSError, match="no co-culture set, annotations.json is missing"):
+        CoCultureSet(tmp_path)
+
+
+def test_a_set_without_cells_is_refused(tiny_set, tmp_path):
+    content = json.loads((tiny_set / "annotations.json").read_text()) | {"annotations": []}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    with pytest.raises(DeepMuCSError, match="holds no cells"):
+        CoCultureSet(tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["missing", "text", "other size"])
+def test_a_bad_image_is_named(tiny_set, tmp_path, fault):
+    folder = shutil.copytree(tiny_set, tmp_path / "set")
+    path = folder / "images" / "000001.png"
+    path.unlink()
+    if fault == "text":
+        path.write_text("no image")
+    if fault == "other size":
+        cv2.imwrite(str(path), np.zeros((10, 12), np.uint8))
+    with pytest.raises(DeepMuCSError, match="000001.png: (not a readable image|found 10 × 12 px)"):
+        CoCultureSet(folder).read(1)

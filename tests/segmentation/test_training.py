@@ -1,0 +1,272 @@
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from detectron2.engine import launch
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+from tiny import tiny_config, write_set
+
+from deepmucs_utils.data.cultures import CATEGORIES
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.segmentation.checkpoints import load, read_config
+from deepmucs_utils.segmentation.curves import read_curves
+from deepmucs_utils.segmentation.samples import CoCultureSet, batches
+from deepmucs_utils.segmentation.sampling import set_image_seeds
+from deepmucs_utils.segmentation.trainer import Trainer, learning_rate
+from deepmucs_utils.segmentation.training import train, training_config
+
+
+@pytest.fixture(scope="module")
+def tiny_set(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp("sets") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def whole_run(tiny_set, tmp_path_factory):
+    """A training of six iterations without a break."""
+    return run(tiny_config(6), tiny_set, tmp_path_factory.mktemp("runs") / "whole")
+
+
+def trainer(cfg, folder, out):
+    out.mkdir(parents=True, exist_ok=True)
+    return Trainer(cfg, CoCultureSet(folder), CoCultureSet(folder), out)
+
+
+def run(cfg, folder, out):
+    trainer(cfg, folder, out).run()
+    return out
+
+
+def same_weights(one, other):
+    one, other = load(one)["model"], load(other)["model"]
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 5])
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
+    tiny_set, whole_run, tmp_path, monkeypatch, iteration
+):
+    step = Trainer.step
+
+    def stop(self, batch):
+        if self.iteration == iteration:
+            raise Killed
+        return step(self, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Trainer, "step", stop)
+        run(tiny_config(6), tiny_set, tmp_path)
+    run(tiny_config(6), tiny_set, tmp_path)
+    for name in ("last.pth", "best.pth"):
+        assert same_weights(tmp_path / name, whole_run / name)
+    columns = ["lr", "total_loss", "gradient", "val_segm_AP"]
+    assert read_curves(tmp_path)[columns].equals(read_curves(whole_run)[columns])
+
+
+def test_a_killed_process_goes_on_to_the_same_weights(tiny_set, tmp_path):
+    command = [sys.executable, "-c", "from deepmucs_utils.cli import main; main()", "train"]
+    command += [str(tiny_set), "--val", str(tiny_set), "--iterations", "12", "--batch", "2"]
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True)
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "killed")])
+    curves = tmp_path / "killed" / "curves.jsonl"
+    while process.poll() is None and not (curves.is_file() and curves.read_text().count("\n") > 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "last.pth").exists()
+    subprocess.run([*command, "--out", str(tmp_path / "killed"), "--resume"], check=True)
+    assert same_weights(tmp_path / "whole" / "last.pth", tmp_path / "killed" / "last.pth")
+
+
+def test_the_loss_falls_and_the_curves_say_so(whole_run):
+    curves = read_curves(whole_run)
+    assert list(curves.index) == [1, 2, 3, 4, 5, 6]
+    assert curves["total_loss"].iloc[-1] < curves["total_loss"].iloc[0]
+    assert curves["val_segm_AP"].notna().tolist() == [False, True] * 3
+    assert list(whole_run.glob("tensorboard/events*"))
+
+
+def test_other_seeds_give_other_weights(tiny_set, whole_run, tmp_path):
+    run(tiny_config(6, seed=1), tiny_set, tmp_path)
+    assert not same_weights(tmp_path / "last.pth", whole_run / "last.pth")
+
+
+def test_a_diverging_training_stops_with_iteration_losses_and_images(tiny_set, tmp_path):
+    cfg = tiny_config(9)
+    cfg.SOLVER.BASE_LR = 1e9
+    cfg.SOLVER.WARMUP_ITERS = 0
+    with pytest.raises(DeepMuCSError) as found:
+        run(cfg, tiny_set, tmp_path)
+    sentence = str(found.value)
+    assert "iteration" in sentence and "diverged" in sentence
+    assert "loss_mask" in sentence and ".png" in sentence and "SOLVER.BASE_LR" in sentence
+
+
+def test_when_memory_ends_the_setting_to_lower_is_named(tiny_set, tmp_path, monkeypatch):
+    training = trainer(tiny_config(), tiny_set, tmp_path)
+
+    def forward(_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(training.model, "forward", forward)
+    with pytest.raises(DeepMuCSError, match="out of memory with 2 images of up to 64 × 64 px.*--b"):
+        training.run()
+
+
+def test_long_gradients_are_shortened(tiny_set, tmp_path):
+    lengths = []
+    for clip in (1e9, 1e-3):
+        cfg = tiny_config()
+        cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = clip
+        cfg.SOLVER.WEIGHT_DECAY = 0.0
+        training = trainer(cfg, tiny_set, tmp_path / str(clip))
+        with EventStorage(0):
+            found = training.step(next(batches(training.samples, cfg, 0)))["gradient"]
+        grads = [p.grad.norm() for p in training.network.parameters()]
+        lengths.append((found, float(torch.stack(grads).norm())))
+    assert lengths[0][0] == pytest.approx(lengths[0][1])
+    assert lengths[1] == (pytest.approx(lengths[0][0]), pytest.approx(1e-3, rel=1e-3))
+
+
+def _sharing(folder, out):
+    """One step's losses and gradients with frozen normalisation; what process 0 found is saved."""
+    cfg = frozen_config()
+    training = trainer(cfg, folder, out)
+    keys = batches(training.samples, cfg, 0, training.rank, training.processes)
+    batch = next(keys)
+    training.network.train()
+    set_image_seeds(training.network, [sample["seed"] for sample in batch])
+    with EventStorage(0):
+        losses = training._forward(batch)
+    sum(losses.values()).backward()
+    gradients = {name: p.grad for name, p in training.network.named_parameters()}
+    if comm.is_main_process():
+        torch.save({"losses": training.losses, "gradients": gradients}, out / "step.pth")
+
+
+def frozen_config():
+    cfg = tiny_config(1)
+    cfg.SOLVER.IMS_PER_BATCH = 4
+    cfg.MODEL.RESNETS.NORM = cfg.MODEL.FPN.NORM = "FrozenBN"
+    cfg.MODEL.ROI_BOX_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM = ""
+    # Few samples an image, so that every image has as many: detectron2 averages over samples, and
+    # a mean of two processes' means is the mean of all only then.
+    cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 8
+    return cfg
+
+
+def test_two_processes_make_the_step_of_one(tiny_set, tmp_path):
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        launch(_sharing, processes, dist_url="auto", args=(tiny_set, out))
+    one, two = (load(tmp_path / name / "step.pth") for name in ("1", "2"))
+    for name, loss in one["losses"].items():
+        assert two["losses"][name] == pytest.approx(loss, rel=1e-5, abs=1e-6)
+    assert one["gradients"].keys() == two["gradients"].keys()
+    scale = max(float(g.abs().max()) for g in one["gradients"].values())
+    for name, gradient in one["gradients"].items():
+        assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * scale, name
+
+
+def test_two_processes_train_and_leave_one_run(tiny_set, tmp_path):
+    train(tiny_set, tiny_set, tmp_path / "run", iterations=2, batch=4, processes=2)
+    assert load(tmp_path / "run" / "last.pth")["iteration"] == 2
+    assert list(read_curves(tmp_path / "run").index) == [1, 2]
+
+
+def test_what_a_process_ends_with_is_told_in_one_sentence(tiny_set, tmp_path):
+    broken = shutil.copytree(tiny_set, tmp_path / "set")
+    for path in (broken / "images").iterdir():
+        path.write_text("no image")
+    with pytest.raises(DeepMuCSError, match="png: not a readable image"):
+        train(broken, tiny_set, tmp_path / "run", iterations=2, batch=4, processes=2)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(tiny_set, tmp_path):
+    for batch, processes in ((3, 2), (2, 2), (1, 1)):
+        with pytest.raises(DeepMuCSError, match=f"batch {batch}: cannot be shared by {processes}"):
+            train(tiny_set, tiny_set, tmp_path / "run", batch=batch, processes=processes)
+
+
+def test_a_run_is_not_overwritten(tiny_set, whole_run, tmp_path):
+    out = tmp_path / "run"
+    train(tiny_set, tiny_set, out, iterations=1, batch=2)
+    with pytest.raises(DeepMuCSError, match="holds a run; .* --resume"):
+        train(tiny_set, tiny_set, out, iterations=1, batch=2)
+    with pytest.raises(DeepMuCSError, match="different: SEED"):
+        train(tiny_set, tiny_set, out, iterations=1, batch=2, seed=5, resume=True)
+    assert train(tiny_set, tiny_set, out, iterations=1, batch=2, resume=True) == out
+
+
+def test_validation_on_other_categories_is_refused(tiny_set, tmp_path):
+    other = write_set(tmp_path / "other", categories=CATEGORIES[:2])
+    with pytest.raises(DeepMuCSError, match="has other categories"):
+        train(tiny_set, other, tmp_path / "run")
+
+
+def test_the_learning_rate_warms_up_and_falls_in_steps():
+    cfg = training_config("paper", CATEGORIES)
+    assert learning_rate(cfg, 0) == pytest.approx(0.02 / 1000)
+    assert learning_rate(cfg, 500) == pytest.approx(0.02 * (0.001 * 0.5 + 0.5))
+    assert [round(learning_rate(cfg, k), 6) for k in (1000, 17499, 17500, 20000, 29999)] == [
+        *(0.02, 0.02, 0.002, 0.0002, 0.0002)
+    ]
+
+
+def test_the_cosine_ends_near_zero():
+    cfg = training_config("small", CATEGORIES, iterations=100)
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupCosineLR"
+    rates = [learning_rate(cfg, k) for k in range(cfg.SOLVER.WARMUP_ITERS, 100)]
+    assert rates == sorted(rates, reverse=True)
+    half = 0.5 * (1 + math.cos(math.pi * 0.5))
+    assert learning_rate(cfg, 50) == pytest.approx(cfg.SOLVER.BASE_LR * half)
+    assert rates[-1] < 0.001 * cfg.SOLVER.BASE_LR
+
+
+def test_a_schedule_is_stretched_and_the_rate_goes_with_the_batch():
+    cfg = training_config("paper", CATEGORIES, iterations=3000, batch=8)
+    assert cfg.SOLVER.MAX_ITER == 3000 and cfg.SOLVER.STEPS == (1750, 2000)
+    assert (cfg.SOLVER.WARMUP_ITERS, cfg.TEST.EVAL_PERIOD) == (100, 100)
+    assert (cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.BASE_LR) == (8, 0.01)
+
+
+def test_the_network_has_the_sets_classes(tiny_set, tmp_path):
+    folder = write_set(tmp_path / "set", categories=CATEGORIES[:2])
+    train(folder, folder, tmp_path / "run", iterations=1, batch=2)
+    cfg = read_config(tmp_path / "run")
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 2
+    assert cfg.DATASETS.CATEGORY_NAMES == ["A172", "BT474"]
+
+
+def test_curves_cut_by_a_kill_are_read_to_their_last_whole_line(whole_run, tmp_path):
+    text = (whole_run / "curves.jsonl").read_text()
+    (tmp_path / "curves.jsonl").write_text(text + '{"iteration": 7, "to')
+    assert list(read_curves(tmp_path).index) == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(DeepMuCSError, match="no curves yet"):
+        read_curves(tmp_path / "nowhere")
+
+
+def test_a_run_tells_its_configuration(whole_run, tmp_path):
+    with pytest.raises(DeepMuCSError, match="no run, config.yaml is missing"):
+        read_config(tmp_path)
+    (tmp_path / "config.yaml").write_text("MODEL:\n  NO_SUCH_KEY: 1\n")
+    with pytest.raises(DeepMuCSError, match="config.yaml: cannot be read"):
+        read_config(tmp_path)
+
+
+def test_predictions_of_the_validation_are_kept(whole_run):
+    records = json.loads((whole_run / "val_predictions.json").read_text())
+    assert records and set(records[0]) == {
+        *("image_id", "category_id", "bbox", "score", "segmentation")
+    }
