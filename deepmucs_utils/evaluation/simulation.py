@@ -11,7 +11,7 @@ from scipy.stats import binom
 from tqdm import tqdm
 
 from deepmucs_utils.evaluation.envelopes import curve_p, holm
-from deepmucs_utils.evaluation.interactions import NEIGHBOUR, analyse, neighbour_graph
+from deepmucs_utils.evaluation.interactions import analyse
 from deepmucs_utils.evaluation.scenes import Scene, Shape
 from deepmucs_utils.evaluation.tables import write_tables
 
@@ -19,6 +19,7 @@ CULTURES = "large", "small"
 RADII = {"large": (16.0, 24.0), "small": (6.0, 9.0)}  # px, long half-axes: about A172 and BV2
 CHOICES = 16  # places that an interacting cell chooses from
 REACH = 8.0  # px between outlines, within which the cultures interact
+NEAR = 30.0  # px between centres: near, where only names are shuffled
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
 CELLS = (6, 12, 24)  # of each culture in each image
 
@@ -127,8 +128,8 @@ def run_sets(design, sets, seed=0, jobs=1):
     pandas.DataFrame
         One row a set. p values of: ``large-large``, ``large-small``, ``small-small`` (curves),
         ``nearest`` and ``neighbours`` (from small to large), ``any`` (the smallest after Holm's
-        correction of the three curves) and ``shuffled`` (neighbours of different cultures against
-        shuffled names: what this package does not do).
+        correction of the three curves) and, for each pair, ``shuffled …`` (pairs of near centres
+        against shuffled names: what this package does not do).
     """
     streams = np.random.SeedSequence(seed).spawn(sets)
     tasks = (delayed(_run_set)(design, stream) for stream in streams)
@@ -149,20 +150,30 @@ def _run_set(design, stream):
         "nearest": to_large[0],
         "neighbours": to_large[1],
         "any": holm(list(curves.values())).min(),
-        "shuffled": _shuffled(scenes, design.replacements, rng),
+        **_shuffled(scenes, design.replacements, rng),
     }
 
 
 def _shuffled(scenes, shuffles, rng):
-    """p value of the number of mixed pairs of neighbours when names are shuffled in each image."""
-    mixed = np.zeros(shuffles + 1)
+    """p values of the numbers of near centres, by pair, when names are shuffled in each image.
+
+    This is what spatial statistics of points commonly do (squidpy's neighbourhood enrichment, for
+    one).
+    """
+    counts = np.zeros((3, shuffles + 1))  # by how many cells of a pair are small
     for scene in scenes:
-        graph = neighbour_graph(scene, NEIGHBOUR)
-        names = scene.cultures
+        centres = scene.corners + np.array([shape.mask.shape for shape in scene.shapes]) / 2
+        first, second = np.triu_indices(len(centres), 1)
+        near = np.hypot(*(centres[first] - centres[second]).T) <= NEAR
+        first, second = first[near], second[near]
+        small = (scene.cultures == "small").astype(int)
         for number in range(shuffles + 1):
-            mixed[number] += (names[graph["first"]] != names[graph["second"]]).sum()
-            names = rng.permutation(scene.cultures)
-    return curve_p(mixed[:, None])
+            counts[:, number] += np.bincount(small[first] + small[second], minlength=3)
+            small = rng.permutation(small)
+    names = ("large-large", "large-small", "small-small")
+    return {
+        f"shuffled {name}": curve_p(row[:, None]) for name, row in zip(names, counts, strict=True)
+    }
 
 
 def rejections(p_values, level=0.05):
