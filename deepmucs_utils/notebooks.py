@@ -7,7 +7,6 @@ when its last cell has run, so what has a name is done and is not repeated.
 import logging
 import os
 import threading
-import warnings
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -99,9 +98,7 @@ def execute(name, target, p=None):
     DeepMuCSError
         If a cell fails. The copy up to that cell is kept beside the target, as ``*.failed.ipynb``.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import papermill
+    import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     if target.is_file():
@@ -120,6 +117,7 @@ def execute(name, target, p=None):
             cwd=source.parent,
             kernel_name="python3",
             progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # no advice on encryption
         )
     except papermill.exceptions.PapermillExecutionError as error:
         os.replace(partial, failed)
@@ -148,8 +146,10 @@ def _injected(source, p):
 @contextmanager
 def _training_shown(p):
     """Show on the terminal how far the training is that a notebook's kernel runs."""
+    from deepmucs_utils.segmentation.curves import read_curves
+
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(p, done), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(p, done, read_curves), daemon=True)
     watcher.start()
     try:
         yield
@@ -158,9 +158,7 @@ def _training_shown(p):
         watcher.join()
 
 
-def _watch(p, done):
-    from deepmucs_utils.segmentation.curves import read_curves
-
+def _watch(p, done, read_curves):
     folder, bar = runs.run_folder(p), None
     while not done.wait(2.0):
         try:
