@@ -134,3 +134,27 @@ def test_an_existing_folder_is_not_touched(write, tmp_path):
     write()
     with pytest.raises(DeepMuCSError, match="exists already"):
         write()
+
+
+def test_genuine_livecell_images_become_a_set_that_can_be_judged(sample, tmp_path):
+    """Of the sample's five test images; what is there, taken as a prediction, is found to 100 %."""
+    folder = write_monocultures(
+        sample, tmp_path / "set", cache=tmp_path / "cache", window=(256, 352)
+    )
+    content = json.loads((folder / "annotations.json").read_text())
+    cultures = ["A172", "BT474", "Huh7", "MCF7", "SKOV3"]
+    assert len(content["images"]) == 5 * 4
+    assert {cell["category_id"] for cell in content["annotations"]} == {
+        CATEGORY_ID[name] for name in cultures
+    }
+    found = [
+        {key: cell[key] for key in ("image_id", "category_id", "bbox", "segmentation")}
+        | {"score": 0.9}
+        for cell in content["annotations"]
+        if not cell["iscrowd"]
+    ]
+    (tmp_path / "predictions.json").write_text(json.dumps(found))
+    metrics = evaluate(folder / "annotations.json", tmp_path / "predictions.json")
+    assert metrics["segm"]["AP"] == pytest.approx(100)
+    assert metrics["pooled"]["segm"]["AP"] == pytest.approx(100)
+    assert metrics["n_cells"] == len(found) > 500
