@@ -180,7 +180,8 @@ def shift_mixes(counts, correction, mixes, cells=1000, fields=20, repeats=200, s
     -------
     pandas.DataFrame
         One row a mix and culture: ``mix, culture, true, predicted, corrected`` (mean fractions)
-        and ``predicted_error, corrected_error`` (root mean square differences from the truth).
+        and ``predicted_error, corrected_error`` (root mean square differences from the truth); NaN
+        where no cell was left to tell a fraction.
     """
     rng = np.random.default_rng(seed)
     total = counts.confusion.sum(axis=0)
@@ -208,7 +209,9 @@ def shift_mixes(counts, correction, mixes, cells=1000, fields=20, repeats=200, s
             row = {"mix": name, "culture": culture, "true": true}
             for kind, drawn in shares.items():
                 values = np.array(drawn)[:, at]
-                row[kind] = np.nanmean(values)
-                row[f"{kind}_error"] = np.sqrt(np.nanmean((values - true) ** 2))
+                values = values[~np.isnan(values)]
+                known = values.size > 0
+                row[kind] = values.mean() if known else np.nan
+                row[f"{kind}_error"] = np.sqrt(((values - true) ** 2).mean()) if known else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
