@@ -48,7 +48,7 @@ def _annotation(number, rng):
 
 
 def _measure(what, path):
-    """Run one way in this process; prints seconds and peak memory in MB."""
+    """Run one way in this process; prints seconds, CPU seconds and peak memory in MB."""
     start = time.perf_counter()
     if what == "ours":
         from deepmucs_utils.data.index import write_index
@@ -64,7 +64,8 @@ def _measure(what, path):
 
         COCO(path)
     seconds = time.perf_counter() - start
-    print(f"\n{seconds} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"\n{seconds} {used.ru_utime + used.ru_stime} {used.ru_maxrss / 1024}")
 
 
 def run(cells=1_000_000):
@@ -75,16 +76,17 @@ def run(cells=1_000_000):
             path = str(Path(folder) / "coco.json")
             write_coco(path, cells, spaces)
             found = {what: _child(what, path) for what in ("pycocotools", "ours", "again")}
-            for what, (seconds, memory) in found.items():
+            for what, (seconds, cpu, memory) in found.items():
                 base = found["pycocotools"]
                 rows.append(
                     {
                         "json": "with spaces" if spaces else "without spaces",
                         "way": {"ours": "index", "again": "index, opened again"}.get(what, what),
                         "seconds": round(seconds, 2),
+                        "CPU s": round(cpu, 2),
                         "peak MB": round(memory),
                         "time / pycocotools": round(seconds / base[0], 3),
-                        "memory / pycocotools": round(memory / base[1], 3),
+                        "memory / pycocotools": round(memory / base[2], 3),
                     }
                 )
     print(f"Index of {cells:,} annotations")
@@ -94,8 +96,7 @@ def run(cells=1_000_000):
 def _child(what, path):
     command = [sys.executable, "-m", "benchmarks.bench_index", what, path]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    seconds, memory = out.strip().splitlines()[-1].split()
-    return float(seconds), float(memory)
+    return tuple(map(float, out.strip().splitlines()[-1].split()))
 
 
 if __name__ == "__main__":
