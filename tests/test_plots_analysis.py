@@ -1,0 +1,61 @@
+"""Figures of the analysis show the numbers that they are given."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepmucs_utils import plots_analysis
+from deepmucs_utils.data.cultures import COLOURS
+from deepmucs_utils.evaluation.errors import ERRORS
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+def test_the_confusion_matrix_shows_every_number_that_is_not_zero(ax):
+    table = pd.DataFrame(
+        [[5, 1, 2], [0, 0, 0], [0, 3, 0]], ["A172", "BV2", "false"], ["A172", "BV2", "missed"]
+    )
+    plots_analysis.confusion(ax, table)
+    assert [text.get_text() for text in ax.texts] == ["5", "1", "2", "3"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A172", "false"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["A172", "BV-2", "missed"]
+
+
+def test_a_culture_with_few_cells_has_no_curve_and_the_others_their_colour(ax):
+    recall = np.linspace(0, 1, 101)
+    parts = [
+        pd.DataFrame({"culture": name, "n": n, "recall": recall, "precision": 1 - recall})
+        for name, n in (("A172", 30), ("BV2", 29))
+    ]
+    plots_analysis.precision_recall(ax, pd.concat(parts))
+    (line,) = ax.get_lines()
+    assert line.get_color() == COLOURS["A172"] and line.get_label() == "A172 (n = 30)"
+
+
+def test_slices_are_named_by_their_range_and_say_n():
+    table = pd.DataFrame(
+        {"low": [0, 1, 2], "high": [1, 2, np.inf], "n": [20, 30, 5], "AP50": [50, 60, np.nan],
+         "AP50_low": [40, 50, np.nan], "AP50_high": [60, 70, np.nan]}
+    )  # fmt: skip
+    plots_analysis.ap_slices([table, table], ["cells", "px"], whole=["cells"])
+    ticks = [[t.get_text() for t in ax.get_xticklabels()] for ax in plt.gcf().axes]
+    assert ticks[0] == ["0\nn = 20", "1\nn = 30", "≥ 2\nn = 5"]
+    assert ticks[1] == ["0–1\nn = 20", "1–2\nn = 30", "≥ 2\nn = 5"]
+    plt.close()
+
+
+def test_every_kind_of_error_has_a_bar_for_each_model_with_its_number(ax):
+    table = pd.DataFrame({"n": range(6), "gain": range(6)}, list(ERRORS))
+    plots_analysis.errors(ax, {"one": table, "two": table})
+    assert len(ax.patches) == 12
+    assert [text.get_text() for text in ax.texts] == ["0", "1", "2", "3", "4", "5"] * 2
+    assert set(plots_analysis.ERROR_COLOURS) == set(ERRORS)
