@@ -194,20 +194,16 @@ def run_lengths(window, mask, shape):
         Lengths of runs outside and inside in turn, column by column.
     """
     height, width = shape
-    columns = np.zeros((mask.shape[1], mask.shape[0] + 2), np.int8)
+    h = mask.shape[0] + 2
+    columns = np.zeros((mask.shape[1], h), bool)  # an empty pixel above and below each column
     columns[:, 1:-1] = mask.T
-    step = np.diff(columns, axis=1)
-    edges = []
-    for sign in (1, -1):
-        x, y = np.nonzero(step == sign)
-        edges.append((window[1].start + x) * height + window[0].start + y)
-    starts, ends = edges
-    if not len(starts):
-        return [height * width]
-    apart = starts[1:] != ends[:-1]  # a run may go on from one column's foot to the next one's top
-    starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
-    bounds = np.concatenate([[0], np.stack([starts, ends], 1).ravel(), [height * width]])
-    lengths = np.diff(bounds).tolist()
+    flat = columns.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1])  # starts and ends in turn
+    bounds = (window[1].start + edges // h) * height + window[0].start + edges % h
+    if mask.shape[0] == height:  # a run may go on from one column's foot to the next one's top
+        apart = bounds[2::2] != bounds[1:-1:2]
+        bounds = bounds[np.concatenate([[True], np.repeat(apart, 2), [True]])[: len(bounds)]]
+    lengths = np.diff(bounds, prepend=0, append=height * width).tolist()
     return lengths if lengths[-1] else lengths[:-1]
 
 

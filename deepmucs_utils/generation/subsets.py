@@ -31,6 +31,7 @@ from deepmucs_utils.generation.recipes import get_recipe
 FORMAT = 2
 PNG_LEVEL = 1  # a fifth of the default level's time; the files are a tenth larger
 CHUNK = 8  # images a task
+ROWS = 5000  # cells whose provenance is gathered before it becomes a table
 
 
 def compose_set(
@@ -195,7 +196,7 @@ def _bank_facts(bank):
 
 def _finish(folder, chunks, recipe, document):
     """Gather the records into the set's files, chunk by chunk."""
-    images, provenance = [], []
+    images, provenance, rows = [], [], []
     with open(folder / "annotations.json", "w") as file:
         info = {
             "description": f"{recipe.name}: synthetic co-cultures",
@@ -205,14 +206,17 @@ def _finish(folder, chunks, recipe, document):
         file.write(f'{{"info": {json.dumps(info)}, "annotations": [')
         between = ""
         for chunk in chunks:
+            if len(rows) > ROWS:
+                provenance.append(pd.DataFrame(rows))
+                rows = []
             for record in _read_json(_record(folder, chunk)):
                 images.append(record["image"])
-                provenance.append(pd.DataFrame(record["provenance"]))
-                for cell in record["annotations"]:
-                    file.write(between + json.dumps(cell))
+                rows += record["provenance"]
+                if record["annotations"]:
+                    file.write(between + json.dumps(record["annotations"])[1:-1])
                     between = ", "
         file.write(f'], "images": {json.dumps(images)}, "categories": {json.dumps(CATEGORIES)}}}')
-    table = pd.concat(provenance, ignore_index=True)
+    table = pd.concat([*provenance, pd.DataFrame(rows)], ignore_index=True)
     table.to_parquet(folder / "provenance.parquet", index=False)
     cover = table.groupby("image_id")["visible_area"].sum() / np.prod(recipe.canvas)
     document["cover"] = {
