@@ -35,7 +35,8 @@ class State:
     edge : float
         Depth over which a flat cell rises from its edge, px; 0 for a cap, as of a rounded cell.
     contact : float
-        Height of the ridge where cells touch, as a share of theirs; below 0 it is a furrow.
+        Height of the line along which cells touch, as a share of theirs: below 0 a furrow, which
+        is bright, above 0 a ridge.
     hairs : float
         Number of thin processes (filopodia, retraction fibres), which are not annotated.
     hand : float
@@ -52,7 +53,7 @@ class State:
     spread: float = 0.4
     aspect: float = 1.5
     edge: float = 1.5
-    contact: float = 0.5
+    contact: float = -0.4
     hairs: float = 0.0
     hand: float = 1.2
 
@@ -98,11 +99,11 @@ PHANTOM_CULTURES = (
     PhantomCulture(
         "A172",
         (
-            State("polygon", 1430, 0.14, 0.02, 0.15, (0.85, 0.93), 0.55, 1.75, hairs=0.3, hand=1.4),
+            State("polygon", 1430, 0.15, 0.02, 0.15, (0.85, 0.93), 0.55, 1.75, hairs=0.3, hand=1.4),
             State("round", 330, 0.9, 0.05, 0.2, (0.12, 0.05), 0.3, 1.15, edge=0, hand=0.4),
             State("blebs", 180, 0.6, 0.05, 0.2, (0.03, 0.02)),
         ),
-        (0.12, 0.50), 0.6, 0.55, 5, 0.55, 1, (1.27, 0.05, 0.28),
+        (0.12, 0.50), 0.6, 0.55, 5, 0.55, 4, (1.27, 0.05, 0.28),
     ),
     PhantomCulture(
         "BT474",
@@ -116,7 +117,7 @@ PHANTOM_CULTURES = (
     PhantomCulture(
         "BV2",
         (
-            State("round", 152, 0.56, 0.06, 0.2, (0.95, 0.93), 0.2, 1.1, edge=0, hand=0.4),
+            State("round", 152, 0.5, 0.06, 0.2, (0.95, 0.93), 0.2, 1.1, edge=0, hand=0.4),
             State("neurite", 150, 0.4, 0.05, 0.15, (0.05, 0.07), 0.3, 2.5),
         ),
         (0.03, 0.13), 0.75, 0.9, 0, 0.6, 15, (1.05, 0.26, 0.24),
@@ -124,7 +125,7 @@ PHANTOM_CULTURES = (
     PhantomCulture(
         "Huh7",
         (
-            State("smooth", 1350, 0.085, 0.025, 0.2, (0.78, 0.89), 0.55, 1.65, edge=2.2),
+            State("smooth", 1350, 0.08, 0.025, 0.2, (0.78, 0.89), 0.55, 1.65, edge=1.6),
             State("round", 300, 0.9, 0.06, 0.25, (0.12, 0.06), 0.35, 1.2, edge=0, hand=0.4),
             State("blebs", 170, 0.7, 0.05, 0.3, (0.10, 0.05), hairs=4),
         ),
@@ -134,22 +135,22 @@ PHANTOM_CULTURES = (
         "MCF7",
         (
             State("round", 230, 1.05, 0.06, 0.2, (0.75, 0.04), 0.3, 1.25, edge=0, hand=0.4),
-            State("smooth", 285, 0.22, 0.01, 0.36, (0.25, 0.96), 0.4, 2.1, hand=0.4),
+            State("smooth", 285, 0.23, 0.005, 0.36, (0.25, 0.96), 0.4, 2.1, hand=0.4),
         ),
         (0.06, 0.56), 0.9, 0.66, 13, 0.6, 18, (1.33, 0.33, 0.30),
     ),
     PhantomCulture(
         "SHSY5Y",
         (
-            State("neurite", 410, 0.19, 0.03, 0.14, (0.85, 0.93), 0.6, 2, 2.5, hairs=0.6, hand=1.9),
+            State("neurite", 410, 0.17, 0.03, 0.14, (0.85, 0.93), 0.6, 2, 2.5, hairs=0.6, hand=1.9),
             State("round", 180, 0.65, 0.05, 0.2, (0.15, 0.07), 0.3, 1.2, edge=0, hand=0.4),
         ),
-        (0.08, 0.36), 0.8, 0.5, 0, 0.65, 8, (1.0, 0.12, 0.14),
+        (0.08, 0.36), 0.8, 0.5, 0, 0.65, 18, (1.0, 0.12, 0.14),
     ),
     PhantomCulture(
         "SkBr3",
         (
-            State("round", 260, 0.78, 0.05, 0.11, (0.88, 0.82), 0.28, 1.18, edge=0, hand=0.4),
+            State("round", 260, 0.78, 0.04, 0.09, (0.88, 0.82), 0.28, 1.18, edge=0, hand=0.4),
             State("smooth", 430, 0.2, 0.08, 0.14, (0.12, 0.18), 0.45, 1.5, hairs=1),
         ),
         (0.05, 0.20), 0.55, 0.85, 0, 0.5, 110, (0.95, 0.04, 0.18),
@@ -157,9 +158,9 @@ PHANTOM_CULTURES = (
     PhantomCulture(
         "SKOV3",
         (
-            State("smooth", 1480, 0.048, 0.03, 0.11, (0.45, 0.65), 0.5, 1.45, hairs=0.5),
-            State("polygon", 1350, 0.048, 0.03, 0.11, (0.25, 0.2), 0.5, 1.6, hairs=0.5),
-            State("round", 480, 1.0, 0.07, 0.2, (0.20, 0.10), 0.35, 1.15, edge=0, hand=0.4),
+            State("smooth", 1480, 0.06, 0.03, 0.11, (0.45, 0.65), 0.5, 1.45, hairs=0.5),
+            State("polygon", 1350, 0.06, 0.03, 0.11, (0.25, 0.2), 0.5, 1.6, hairs=0.5),
+            State("round", 480, 1.0, 0.07, 0.2, (0.18, 0.09), 0.35, 1.15, edge=0, hand=0.4),
         ),
         (0.07, 0.26), 0.4, 0.70, 3, 0.65, 6, (1.25, 0.17, 0.22),
     ),

@@ -1,7 +1,7 @@
 """From the outlines of phantom cells to the phase that they give the light.
 
 A rounded cell is a cap. A spread cell is a plate with a thicker margin and a thicker nucleus in
-which nucleoli lie; where cells touch, their margins make a ridge. Organelles are small grains of
+which nucleoli lie; cells that touch meet in a furrow. Organelles are small grains of
 higher phase, dense round the nucleus and few in it. Debris are small blobs, sharp or out of focus.
 """
 

@@ -1,0 +1,81 @@
+import cv2
+import numpy as np
+import pytest
+
+from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.data.measure import measure_image
+from deepmucs_utils.data.phantom import SIZE, draw_image, write_phantom
+from deepmucs_utils.data.phantom_cultures import PHANTOM_CULTURES, PhantomCulture, State
+
+
+def draw(culture, time, seed=0, size=(300, 300)):
+    return draw_image(culture, time, 1.0, size, np.random.default_rng(seed))
+
+
+def union(polygons, size):
+    mask = np.zeros(size, np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32)], 1)
+    return mask > 0
+
+
+def test_the_phantom_has_livecells_eight_cultures():
+    assert tuple(culture.name for culture in PHANTOM_CULTURES) == CULTURE_NAMES
+
+
+def test_a_ninth_culture_takes_ten_lines(tmp_path):
+    hela = PhantomCulture(
+        "HeLa",
+        states=(
+            State("smooth", area=700, phase=0.2, texture=0.03, dots=0.2, share=(0.7, 0.9)),
+            State("round", area=300, phase=0.9, texture=0.05, dots=0.2, share=(0.3, 0.1), edge=0),
+        ),
+        cover=(0.1, 0.4),
+    )
+    root = write_phantom(tmp_path / "root", images=2, cultures=[hela], size=(200, 260), jobs=1)
+    images = sorted(root.rglob("HeLa_Phase_*.tif"))
+    assert len(images) == 6
+    assert cv2.imread(str(images[0]), cv2.IMREAD_GRAYSCALE).shape == (200, 260)
+
+
+@pytest.mark.parametrize("culture", PHANTOM_CULTURES, ids=lambda culture: culture.name)
+def test_cells_cover_more_of_the_image_at_the_end_than_at_the_start(culture):
+    covers = [union(polygons, SIZE).mean() for _, polygons in
+              (draw(culture, time, size=SIZE) for time in (0, 1))]  # fmt: skip
+    assert covers[0] < covers[1]
+    assert covers == pytest.approx(culture.cover, rel=0.5)
+
+
+def test_the_mixture_of_states_shifts_with_time():
+    culture = PhantomCulture(
+        "Two",
+        states=(
+            State("round", 150, 0.5, 0, 0, share=(1, 0), spread=0, edge=0),
+            State("round", 600, 0.5, 0, 0, share=(0, 1), spread=0, edge=0),
+        ),
+        cover=(0.1, 0.1), colony=0,
+    )  # fmt: skip
+    small, large = (
+        np.median([cv2.contourArea(p.astype(np.float32)) for p in draw(culture, time)[1]])
+        for time in (0, 1)
+    )
+    assert small == pytest.approx(150, rel=0.15)
+    assert large == pytest.approx(600, rel=0.15)
+
+
+def test_the_annotated_outline_lies_outside_the_bright_rim():
+    culture = PhantomCulture(
+        "Round", states=(State("round", 500, 0.8, 0, 0, (1, 1), edge=0, hand=0, spread=0),),
+        cover=(0.05, 0.05), colony=0, specks=0,
+    )  # fmt: skip
+    image, polygons = draw(culture, 0)
+    _, _, profiles = measure_image(image, [[polygon.ravel()] for polygon in polygons])
+    mean = np.nanmean(profiles, 0)  # from -6 to +10 px
+    assert mean.argmax() in (5, 6)  # at -1 or 0 px
+    assert np.abs(mean[9:]).max() < 0.05 * mean.max()  # from +3 px outwards
+
+
+def test_polygons_have_as_many_vertices_as_livecells():
+    vertices = [len(polygon) for culture in PHANTOM_CULTURES for polygon in draw(culture, 0.5)[1]]
+    low, middle, high = np.percentile(vertices, (5, 50, 95))
+    assert low >= 8 and 14 <= middle <= 40 and high <= 70  # of LIVECell: 8, 14 to 37, 24 to 69

@@ -1,0 +1,70 @@
+"""The measurement reproduces the package's table of LIVECell statistics on the sample."""
+
+from pathlib import Path
+
+import pytest
+
+from deepmucs_utils.data.acceptance import compare, describe
+from deepmucs_utils.data.measure import measure_root
+from deepmucs_utils.data.reference import (
+    read_range,
+    reference_profiles,
+    reference_statistics,
+    rim,
+)
+
+SAMPLE = Path(__file__).parents[3] / "shared" / "livecell-sample"
+
+pytestmark = pytest.mark.skipif(
+    not SAMPLE.is_dir(), reason=f"no genuine LIVECell sample at {SAMPLE}"
+)
+
+
+@pytest.fixture(scope="module")
+def measurement(tmp_path_factory):
+    return measure_root(SAMPLE, cache=tmp_path_factory.mktemp("cache"), jobs=2)
+
+
+@pytest.mark.parametrize(
+    ("column", "relative", "absolute"),
+    [("cells", 0, 0), ("area_q25", 0.01, 1), ("area_median", 0.01, 1), ("area_q75", 0.01, 1),
+     ("aspect_median", 0.01, 0), ("solidity_median", 0.005, 0), ("circularity_median", 0.01, 0),
+     ("mean_minus_bg_median", 0, 0.02), ("sd_inside_median", 0.01, 0),
+     ("core_mean_minus_bg", 0.02, 0), ("texture_sd_core", 0.01, 0), ("texture_core_skew", 0.01, 0),
+     ("texture_acf1", 0, 0.005), ("texture_acf2", 0, 0.005), ("texture_acf3", 0, 0.005),
+     ("p01_minus_bg", 0.01, 0), ("p99_minus_bg", 0.01, 0)],
+)  # fmt: skip
+def test_shape_contrast_and_texture_are_those_of_the_table(measurement, column, relative, absolute):
+    reference = reference_statistics()[column]
+    for culture, found in measurement.statistics.set_index("culture")[column].items():
+        wanted = float(reference[culture])
+        assert found == pytest.approx(wanted, rel=relative, abs=absolute), culture
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "relative"),
+    [("cover", "confluence", 0.03), ("noise", "noise_sd", 0.12),
+     ("overlap", "overlap_px_frac", 0.3), ("touching", "touching_frac", 0.01)],
+)  # fmt: skip
+def test_ranges_over_images_are_those_of_the_table(measurement, name, column, relative):
+    reference = reference_statistics()[column]
+    for _, row in measurement.statistics.iterrows():
+        wanted = read_range(reference[row["culture"]])
+        found = (row[f"{name}_low"], row[f"{name}_high"])
+        assert found == pytest.approx(wanted, rel=relative, abs=0.006), row["culture"]
+
+
+def test_rim_and_trough_are_those_of_the_table(measurement):
+    for culture in measurement.statistics["culture"]:
+        found, wanted = rim(measurement.profiles, culture), rim(reference_profiles(), culture)
+        assert found["peak"] == pytest.approx(wanted["peak"], rel=0.15), culture
+        assert found["trough"] == pytest.approx(wanted["trough"], rel=0.25), culture
+        assert abs(found["peak_at"] - wanted["peak_at"]) <= 1
+        assert abs(found["trough_at"] - wanted["trough_at"]) <= 1
+        assert found["outside"] < 0.3
+
+
+def test_the_sample_passes_its_own_comparison_but_for_specks(measurement):
+    comparison = compare(measurement)
+    failed = comparison[~comparison["passed"]]
+    assert set(failed["criterion"]) <= {"specks"}, describe(comparison)
