@@ -229,7 +229,7 @@ def annotate(label, number, box, hand, rng):
     x, y = np.rint(points + 2 * normal).astype(int).T
     beyond = window[y.clip(0, window.shape[0] - 1), x.clip(0, window.shape[1] - 1)]
     error[beyond > 0] = -0.3 * np.abs(error[beyond > 0])  # a border that two cells share is clear
-    error += 0.5  # from pixel centre to pixel edge
+    error += 0.6  # from pixel centre to pixel edge, and a little more, as a hand does
     points = _smooth(points) + normal * error[:, None] + (left + 0.5, top + 0.5)
     points = cv2.approxPolyDP(points.astype(np.float32), TOLERANCE, True)[:, 0].astype(float)
     return points.clip(0, (width, height)) if len(points) >= 4 else None
