@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from deepmucs_utils.data.cultures import CATEGORY_ID, CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
+from deepmucs_utils.generation.canvas import BLENDS, Canvas, Sprite, make_sprite
 from deepmucs_utils.generation.placement import PLACEMENTS, Layout, Places
 
 ATTEMPTS = 5  # layouts tried for an image before it counts as too full
@@ -254,7 +254,11 @@ def _scatter_artefacts(canvas, bank, rng):
     number = int(rng.poisson(rates[rng.integers(len(rates))] * height * width))
     chosen = rng.choice(len(rows), min(number, len(rows)), replace=False, shuffle=False)
     turns = rng.integers(2, size=len(chosen))
-    for row, turn, y, x in zip(rows[chosen], turns, *rng.random((2, len(chosen))), strict=True):
-        sprite = make_sprite(bank.arrays(int(row)), np.zeros((1, 2)), [1], 2 * int(turn))
-        h, w = sprite.labels.shape
+    places = rng.random((2, len(chosen))).tolist()
+    for row, turn, y, x in zip(rows[chosen].tolist(), turns.tolist(), *places, strict=True):
+        *planes, level = bank.arrays(row)
+        if turn:
+            planes = [cv2.rotate(plane, cv2.ROTATE_180) for plane in planes]
+        h, w = planes[0].shape
+        sprite = Sprite(*planes, level, (), ())
         canvas.paste(sprite, int(y * (height - h + 1)), int(x * (width - w + 1)))

@@ -7,6 +7,7 @@ together or keeps them apart: a known truth for the analysis of interactions.
 """
 
 from itertools import count, islice
+from math import cos, pi, sin
 
 import cv2
 import numpy as np
@@ -22,8 +23,8 @@ RARELY_HIDDEN = 0.2  # the same for one cell in twenty, and where there is no ro
 RARE = 0.05
 TRIES = 200  # places tried before every place is looked at
 FOUNDERS = 0.4  # share of pieces that found a colony: colonies a cell in sparse real images
-STEPS = 6  # places tried along one direction from a neighbour
-STEP = 0.15  # by how much further off each of them is
+STEPS = 5  # places tried along one direction from a neighbour
+STEP = 0.2  # by how much further off each of them is
 CHOICES = 16  # places that interactions choose from
 RANGE = 60.0  # px, centre to centre, within which cells of two cultures interact
 
@@ -42,7 +43,7 @@ class Layout:
 
     def __init__(self, shape):
         self.shape = shape
-        self._claims = np.full(shape, -1, np.int16)  # the first cell that took the pixel
+        self._claims = np.zeros(shape, np.int16)  # 1 + the first cell that took the pixel, or 0
         self._occupied = np.zeros(shape, np.uint8)
         self._areas, self._lost = [], []
 
@@ -79,11 +80,16 @@ class Layout:
         own = np.bincount(sprite.labels[part][shared], minlength=len(sprite.areas) + 1)[1:]
         if (own > most_hidden * sprite.areas).any():
             return False
-        cells, lost = np.unique(self._claims[here][shared], return_counts=True)
         return all(
             self._lost[cell] + number <= most_hidden * self._areas[cell]
-            for cell, number in zip(cells.tolist(), lost.tolist(), strict=True)
+            for cell, number in self._claimed(here, shared)
         )
+
+    def _claimed(self, here, shared):
+        """Cells that some pixels of a window belong to, and how many of each."""
+        counts = np.bincount(self._claims[here][shared])
+        cells = np.flatnonzero(counts)
+        return zip((cells - 1).tolist(), counts[cells].tolist(), strict=True)
 
     def put(self, sprite, top, left):
         """Take the pixels of a piece."""
@@ -93,12 +99,10 @@ class Layout:
         first = len(self._areas)
         self._areas += sprite.areas.tolist()
         self._lost += np.bincount(labels[shared], minlength=len(sprite.areas) + 1)[1:].tolist()
-        if shared.any():
-            cells, lost = np.unique(self._claims[here][shared], return_counts=True)
-            for cell, number in zip(cells.tolist(), lost.tolist(), strict=True):
-                self._lost[cell] += number
+        for cell, number in self._claimed(here, shared):
+            self._lost[cell] += number
         fresh = (mask > 0) & ~shared
-        np.copyto(self._claims[here], labels.astype(np.int16) + (first - 1), where=fresh)
+        np.copyto(self._claims[here], labels.astype(np.int16) + first, where=fresh)
         self._occupied[here] |= mask
 
     def overlaps(self, sprite):
@@ -179,9 +183,9 @@ class Places:
         while True:
             anchor = self._centres[self._rng.integers(len(self._centres))]
             own = sprite.centres[self._rng.integers(len(sprite.centres))]
-            share, turn = self._rng.random(2)
+            share, turn = self._rng.random(2).tolist()
             distance = np.interp(share, QUANTILES, spacing)
-            direction = (np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn))
+            direction = (sin(2 * pi * turn), cos(2 * pi * turn))
             for step in range(STEPS):
                 far = distance * (1 + STEP * step)
                 y, x = anchor[0] + far * direction[0], anchor[1] + far * direction[1]
