@@ -1,9 +1,11 @@
 """From the outlines of phantom cells to the phase that they give the light.
 
 A rounded cell is a cap. A spread cell is a plate with a thicker margin and a thicker nucleus in
-which nucleoli lie; cells that touch meet in a furrow. Organelles are small grains of
-higher phase, dense round the nucleus and few in it. Debris are small blobs, sharp or out of focus.
+which nucleoli lie; cells that touch meet in a furrow. Organelles are small grains of higher phase,
+dense round the nucleus and few in it. Debris are small blobs, sharp or out of focus.
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -35,52 +37,91 @@ def cell_phase(culture, layout, rng):
     ndarray of float32, shape (height, width)
         Radians.
     """
-    label = layout.label
-    phase = np.zeros(label.shape, np.float32)
-    inside = label > 0
-    if not inside.any():
+    phase = np.zeros(layout.label.shape, np.float32)
+    if not layout.label.any():
         return phase
+    place = _locate(layout)
+    states = [(s.phase, s.texture, s.dots, s.edge, s.contact) for s in culture.states]
+    amplitude, texture, dots, edge, contact = np.array(states, np.float32)[layout.states].T
+    personal = np.exp(PERSON * rng.standard_normal((3, len(layout.states)))).astype(np.float32)
+    amplitude, texture, dots = (amplitude, texture, dots) * personal
+    uneven = np.exp(0.5 * _smooth_noise(phase.shape, 6, rng)[place.inside])
+    flat = (edge > 0)[place.of]
+    nucleus = np.clip(place.rise, 0, 1) * (flat & (place.greatest > 3.5))
+    height = np.where(flat, _plate(place, edge, contact, nucleus, uneven), _cap(place, uneven))
+    phase[place.inside] = amplitude[place.of] * height
+    phase = cv2.GaussianBlur(phase, (0, 0), 0.4)
+    phase += _hairs(phase.shape, layout.hairs)
+
+    around = np.where(flat, 0.3 + 0.8 * np.clip(2 * place.middle, 0, 1), 1)
+    around *= np.clip(place.to_free / 3, 0, 1) * uneven
+    spots = _spots(place, nucleus, culture.grain, rng)
+    white = rng.standard_normal(phase.shape, np.float32)
+    fine = _grains(white, culture.grain) + COARSE * _grains(white, 4 * culture.grain)
+    grains = dots[place.of] * spots
+    grains += texture[place.of] * (1 - 0.5 * nucleus) * fine[place.inside]
+    phase[place.inside] += MOST * np.tanh(around * grains / MOST)
+    return phase
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in their cells the covered pixels lie; an entry a pixel but for ``inside``.
+
+    ``inside``: the covered pixels; ``of``: their cells; ``to_free, to_other, nearest``: distances
+    to the background, to other cells and to the nearer of them, px; ``greatest``: the greatest
+    ``nearest`` of the pixel's cell; ``middle``: share of the way to there; ``rise``: distance into
+    the nucleus, px.
+    """
+
+    inside: np.ndarray
+    of: np.ndarray
+    to_free: np.ndarray
+    to_other: np.ndarray
+    nearest: np.ndarray
+    greatest: np.ndarray
+    middle: np.ndarray
+    rise: np.ndarray
+
+
+def _locate(layout):
+    """The `_Place` of a layout's pixels."""
+    label = layout.label
+    inside = label > 0
     of = label[inside] - 1
-    kind = layout.states
     to_free = _smooth_distance(inside)
     to_other = cv2.distanceTransform((~_contacts(label)).astype(np.uint8), cv2.DIST_L2, 5)
     nearest = cv2.GaussianBlur(np.minimum(to_free, to_other), (0, 0), 1.0)[inside]
     to_free, to_other = to_free[inside], cv2.GaussianBlur(to_other, (0, 0), 0.6)[inside]
-    greatest = np.full(len(kind), 0.5, np.float32)
+    greatest = np.full(len(layout.states), 0.5, np.float32)
     np.maximum.at(greatest, of, nearest)
-    middle = nearest / greatest[of]
+    rise = nearest - np.maximum(greatest - NUCLEUS, 0.4 * greatest)[of]
+    greatest = greatest[of]
+    return _Place(inside, of, to_free, to_other, nearest, greatest, nearest / greatest, rise)
 
-    personal = np.exp(PERSON * rng.standard_normal((3, len(kind)))).astype(np.float32)
-    states = [(s.phase, s.texture, s.dots, s.edge, s.contact) for s in culture.states]
-    amplitude, texture, dots, edge, contact = np.array(states, np.float32)[kind].T
-    amplitude, texture, dots = (amplitude, texture, dots) * personal
-    flat = (edge > 0)[of]
-    uneven = np.exp(0.5 * _smooth_noise(label.shape, 6, rng)[inside])
-    rise = nearest - np.maximum(greatest - NUCLEUS, 0.4 * greatest)[of]  # px inside the nucleus
-    nucleus = np.clip(rise, 0, 1) * (flat & (greatest[of] > 3.5))
-    cap = np.clip(1 - (1 - middle) ** 2, 0, 1) ** CAP
-    cap += RING * np.exp(-((nearest - 0.55 * greatest[of]) ** 2)) * uneven
-    plate = 1 - np.exp(-to_free / np.maximum(edge[of], 0.3))
-    plate += uneven * MARGIN * np.exp(-(((to_free - 1.2) / 0.8) ** 2))
-    plate += uneven * contact[of] * np.exp(-((to_other - 0.3) ** 2))
-    plate += LIFT * (nucleus + 0.6 * np.exp(-((rise - 0.5) ** 2)) * (nucleus > 0))
-    phase[inside] = amplitude[of] * np.where(flat, plate, cap)
-    phase = cv2.GaussianBlur(phase, (0, 0), 0.4)
-    phase += _hairs(label.shape, layout.hairs)
 
-    core = np.bincount(of, nucleus > 0, minlength=len(kind))
-    around = np.where(flat, 0.3 + 0.8 * np.clip(2 * middle, 0, 1), 1)
-    around *= np.clip(to_free / 3, 0, 1) * uneven
-    chance = np.where(nucleus > 0, NUCLEOLI / np.maximum(core, 1)[of], DOTS)
-    size = np.where(nucleus > 0, 1.6, rng.gamma(2.0, 0.5, len(of)))
-    spots = np.zeros(label.shape, np.float32)
-    spots[inside] = (rng.random(len(of)) < chance) * size
-    spots = _grains(spots, culture.grain) * np.sqrt(np.pi) * culture.grain
-    white = rng.standard_normal(label.shape, np.float32)
-    fine = _grains(white, culture.grain) + COARSE * _grains(white, 4 * culture.grain)
-    grains = dots[of] * spots[inside] + texture[of] * (1 - 0.5 * nucleus) * fine[inside]
-    phase[inside] += MOST * np.tanh(around * grains / MOST)
-    return phase
+def _cap(place, uneven):
+    """Height of a rounded cell, 1 in its middle."""
+    cap = np.clip(1 - (1 - place.middle) ** 2, 0, 1) ** CAP
+    return cap + RING * np.exp(-((place.nearest - 0.55 * place.greatest) ** 2)) * uneven
+
+
+def _plate(place, edge, contact, nucleus, uneven):
+    """Height of a spread cell, about 1 between margin and nucleus."""
+    plate = 1 - np.exp(-place.to_free / np.maximum(edge[place.of], 0.3))
+    plate += uneven * MARGIN * np.exp(-(((place.to_free - 1.2) / 0.8) ** 2))
+    plate += uneven * contact[place.of] * np.exp(-((place.to_other - 0.3) ** 2))
+    return plate + LIFT * (nucleus + 0.6 * np.exp(-((place.rise - 0.5) ** 2)) * (nucleus > 0))
+
+
+def _spots(place, nucleus, radius, rng):
+    """Single organelles in the cytoplasm and nucleoli in the nucleus, about 1 in their middle."""
+    core = np.bincount(place.of, nucleus > 0)
+    chance = np.where(nucleus > 0, NUCLEOLI / np.maximum(core, 1)[place.of], DOTS)
+    size = np.where(nucleus > 0, 1.6, rng.gamma(2.0, 0.5, len(place.of)))
+    spots = np.zeros(place.inside.shape, np.float32)
+    spots[place.inside] = (rng.random(len(place.of)) < chance) * size
+    return (_grains(spots, radius) * np.sqrt(np.pi) * radius)[place.inside]
 
 
 def _grains(points, radius):
