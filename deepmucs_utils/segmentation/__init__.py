@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # What detectron2, which is older than this torch, sets off in it; none of it matters here.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 from deepmucs_utils.segmentation import resnest, sampling  # noqa: E402, F401  (registered)

@@ -215,6 +215,36 @@ def cascade_boxes(model, cfg, image):
     return torch.stack(boxes).numpy() * factor, torch.stack(scores).numpy()
 
 
+def follow_cells(boxes, truth, least=0.3):
+    """Follow the proposals that lie on a cell through the cascade.
+
+    Parameters
+    ----------
+    boxes : ndarray, shape (stages + 1, n, 4)
+        From `cascade_boxes`.
+    truth : array_like, shape (cells, 4)
+        x and y of two corners, px.
+    least : float
+        IoU with a cell from which a proposal lies on it.
+
+    Returns
+    -------
+    rows : ndarray of int, shape (m,)
+        Proposals that lie on a cell.
+    cells : ndarray of int, shape (m,)
+        The cell of each.
+    overlap : ndarray of float, shape (stages + 1, m)
+        IoU of its box with the cell, before the cascade and after each stage.
+    """
+    cells = Boxes(torch.as_tensor(np.asarray(truth, dtype=np.float32)))
+    by_stage = np.stack(
+        [pairwise_iou(Boxes(torch.as_tensor(stage)), cells).numpy() for stage in boxes]
+    )
+    best = by_stage[0].argmax(1)
+    rows = np.flatnonzero(by_stage[0].max(1) >= least)
+    return rows, best[rows], by_stage[:, rows, best[rows]]
+
+
 def _scaled_height(image, cfg):
     return rescale(image, cfg.INPUT.MIN_SIZE_TEST)[0].shape[0]
 

@@ -76,6 +76,12 @@ class CoCultureSet:
         cells = [self._cells[image["id"]] for image in self.images]
         return [{self._class[cell["category_id"]] for cell in image} for image in cells]
 
+    def boxes(self, index):
+        """Boxes of an image's cells: x and y of two corners, px; ndarray, shape (n, 4)."""
+        cells = self._cells[self.images[index]["id"]]
+        boxes = np.array([cell["bbox"] for cell in cells], float).reshape(-1, 4)
+        return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+
     def read(self, index, epoch=0):
         """Pixels, masks and classes of an image, the same in every epoch.
 

@@ -106,7 +106,7 @@ class Trainer:
                 ended = time.perf_counter()
                 last = self.iteration == solver.MAX_ITER
                 if writes:
-                    rate = self.optimizer.param_groups[0]["lr"]
+                    rate = learning_rate(self.cfg, self.iteration - 1)
                     speed = solver.IMS_PER_BATCH / (ended - begun)
                     curves.add(self.iteration, lr=rate, images_per_second=speed, **losses)
                     bar.update(solver.IMS_PER_BATCH)

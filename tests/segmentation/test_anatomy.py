@@ -11,6 +11,7 @@ from deepmucs_utils.segmentation.anatomy import (
     anchor_match,
     cascade_boxes,
     feature_maps,
+    follow_cells,
     sampling_places,
     split_shares,
 )
@@ -78,7 +79,7 @@ def test_an_anchor_is_matched_to_its_own_box_and_small_cells_to_small_anchors():
     np.testing.assert_allclose(found["iou"][:2], 1.0)
     assert found["size"].tolist()[:2] == [8, 64]
     assert found["ratio"].tolist() == [1.0, 1.0, 2.0]
-    assert (found["positive"] > 0).tolist() == [True, True, True]
+    assert (found["positive"] > 0).tolist() == [True, True, False]
     coco = get_config("paper")
     coco.MODEL.ANCHOR_GENERATOR.SIZES = [[32], [64], [128], [256], [512]]
     coco.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[0.5, 1.0, 2.0]]
@@ -103,3 +104,12 @@ def test_the_last_boxes_and_mean_scores_of_the_cascade_are_the_detections(networ
         row = np.abs(inside - box).sum(1).argmin()
         np.testing.assert_allclose(inside[row], box, atol=1e-3)
         assert mean[row, int(number)] == pytest.approx(float(score), abs=1e-5)
+
+
+def test_proposals_on_a_cell_are_followed_and_others_left_out():
+    truth = [[0, 0, 10, 10], [50, 50, 60, 60]]
+    proposals = [[0, 0, 10, 5], [50, 50, 60, 60], [20, 20, 30, 30]]
+    refined = [[0, 0, 10, 10], [50, 50, 60, 55], [20, 20, 30, 30]]
+    rows, cells, overlap = follow_cells(np.array([proposals, refined], np.float32), truth)
+    assert rows.tolist() == [0, 1] and cells.tolist() == [0, 1]
+    assert overlap.tolist() == [[0.5, 1.0], [1.0, 0.5]]

@@ -47,6 +47,13 @@ def test_an_image_comes_with_its_masks_and_classes(tiny_set):
         assert (image[mask].mean() > 128) == (number == 1)
 
 
+def test_boxes_are_those_of_the_masks(tiny_set):
+    source = CoCultureSet(tiny_set)
+    for box, mask in zip(source.boxes(0), source.read(0)[1], strict=True):
+        y, x = np.nonzero(mask)
+        assert box.tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+
+
 def test_samples_are_the_same_for_any_number_of_workers(tiny_set):
     found = []
     for workers in (0, 2):
