@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from deepmucs_utils.data.livecell import CACHE
-from deepmucs_utils.data.measure import measure_root
 from deepmucs_utils.data.reference import (
     FLAT_FROM,
     read_range,
@@ -21,6 +20,7 @@ from deepmucs_utils.data.reference import (
     reference_statistics,
     rim,
 )
+from deepmucs_utils.data.survey import measure_root
 
 _RANGES = {
     "confluence": "cover",

@@ -3,7 +3,6 @@ import pytest
 from deepmucs_utils.cli import main
 from deepmucs_utils.data.acceptance import compare, describe
 from deepmucs_utils.data.cultures import CULTURE_NAMES
-from deepmucs_utils.data.measure import measure_root
 from deepmucs_utils.data.phantom import write_phantom
 from deepmucs_utils.data.reference import (
     read_range,
@@ -11,6 +10,7 @@ from deepmucs_utils.data.reference import (
     reference_statistics,
     rim,
 )
+from deepmucs_utils.data.survey import measure_root
 from deepmucs_utils.errors import DeepMuCSError
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from deepmucs_utils.data.acceptance import compare, describe
-from deepmucs_utils.data.measure import measure_root
 from deepmucs_utils.data.reference import (
     read_range,
     reference_profiles,
     reference_statistics,
     rim,
 )
+from deepmucs_utils.data.survey import measure_root
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "livecell-sample"
 
