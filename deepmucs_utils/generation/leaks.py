@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from pycocotools import mask as coco_mask
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
@@ -153,8 +153,8 @@ def _accuracy(features, labels, groups):
         if len(np.unique(labels[train])) < 2:
             guesses[test] = labels[train][0]
             continue
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=300, class_weight="balanced")
-        )
+        known = len(np.unique(labels[train]))
+        lda = LinearDiscriminantAnalysis("lsqr", shrinkage="auto", priors=[1 / known] * known)
+        model = make_pipeline(StandardScaler(), lda)
         guesses[test] = model.fit(features[train], labels[train]).predict(features[test])
     return balanced_accuracy_score(labels, guesses)
