@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.recipes import PUBLISHED, get_recipe, scale_counts
+from deepmucs_utils.generation.recipes import (
+    DENSE_COVER,
+    MEAN_AREAS,
+    PUBLISHED,
+    get_recipe,
+    scale_counts,
+)
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED.index))
@@ -62,3 +68,29 @@ def test_ties_go_to_the_first_culture():
 def test_a_recipe_that_cannot_be_is_refused_in_one_sentence(arguments, message):
     with pytest.raises(DeepMuCSError, match=message):
         get_recipe(**arguments)
+
+
+def test_a_nested_set_has_its_own_totals_and_the_smaller_sets_parts():
+    recipe = get_recipe("DeepMuCS4000", nested=True)
+    assert recipe.cells == get_recipe("DeepMuCS4000").cells
+    stages = recipe.stages()
+    assert [images for _, images, _ in stages] == [800, 800, 2400]
+    assert stages[0][0] == get_recipe("DeepMuCS800").cells
+    for culture, count in recipe.cells.items():
+        assert sum(cells[culture] for cells, _, _ in stages) == count
+    assert recipe.note == "begins with DeepMuCS1600"
+
+
+@pytest.mark.parametrize("options", [{"name": "DeepMuCS800"}, {"name": "DeepMuCS_val"}])
+def test_what_has_nothing_to_nest_is_refused(options):
+    with pytest.raises(DeepMuCSError, match="nothing to nest.*DeepMuCS1600"):
+        get_recipe(**options, nested=True)
+
+
+def test_in_a_dense_set_every_culture_covers_the_same_area():
+    recipe = get_recipe("Dense_train")
+    covers = [count * MEAN_AREAS[culture] for culture, count in recipe.cells.items()]
+    assert covers == pytest.approx([covers[0]] * len(covers), rel=0.01)
+    cover = sum(covers) / (recipe.images * 520 * 704)
+    assert cover == pytest.approx(sum(DENSE_COVER) / 2, rel=0.01)
+    assert (recipe.images, recipe.split, "not published" in recipe.note) == (200, "train", True)
