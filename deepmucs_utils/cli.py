@@ -77,9 +77,9 @@ def _parser():
     difficulty = _add(commands, "difficulty", _difficulty,
                       "how well a small network tells the cultures of a root apart")  # fmt: skip
     difficulty.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    difficulty.add_argument("--most", type=_count, default=400, metavar="N",
+    difficulty.add_argument("--most", type=_count, default=600, metavar="N",
                             help="cells of each culture for training (default %(default)s)")
-    difficulty.add_argument("--epochs", type=_count, default=15, help="default %(default)s")
+    difficulty.add_argument("--epochs", type=_count, default=20, help="default %(default)s")
     difficulty.add_argument("--seed", type=int, default=0, help="default %(default)s")
     _cache(difficulty)
 

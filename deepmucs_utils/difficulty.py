@@ -142,7 +142,7 @@ def classify(network, crops):
         return torch.cat([network(part) for part in inputs.split(256)]).argmax(1).numpy()
 
 
-def measure_difficulty(root, train="train", test="test", most=400, epochs=15, seed=0, cache=CACHE):
+def measure_difficulty(root, train="train", test="test", most=600, epochs=20, seed=0, cache=CACHE):
     """Train on the cells of one split, test on those of another.
 
     Parameters
