@@ -18,7 +18,7 @@ from tqdm import tqdm
 from deepmucs_utils import params, runs
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.recipes import DEMO_SOURCES
-from deepmucs_utils.notebooks import RUN_NOTEBOOKS, execute, run_set
+from deepmucs_utils.notebooks import RUN_NOTEBOOKS, execute, training_shown
 
 DEMO_SETS = tuple(name for name, source in DEMO_SOURCES.items() if source[-1].isdigit())
 RUNS = "runs"
@@ -38,8 +38,7 @@ def build_book():
         If a notebook fails or the rendering gives a warning.
     """
     folder = params.repository() / RUNS
-    for name in DEMO_SETS:
-        run_set(name, out=folder)
+    _run_side_by_side(DEMO_SETS, folder)
     p = params.check(set_name=DEMO_SETS[-1], out_dir=folder)
     executed = params.repository() / "_build" / "executed" / _state(folder)
     copies = {}
@@ -51,6 +50,35 @@ def build_book():
         run = runs.run_folder(params.check(set_name=set_name, out_dir=folder))
         pages[set_name] = {name: run / "notebooks" / f"{name}.ipynb" for name in RUN_NOTEBOOKS}
     return _render(copies | pages[DEMO_SETS[-1]], pages)
+
+
+def _run_side_by_side(set_names, folder):
+    """Run several sets at once, a thread each: a small network gains little from more threads."""
+    logs = params.repository() / "_build"
+    logs.mkdir(exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    plans = [params.check(set_name=name, out_dir=folder) for name in set_names]
+    runs.data_root(plans[0])
+    processes = []
+    for name in set_names:
+        command = [sys.executable, "-m", "deepmucs_utils.cli", "run", "--set", name]
+        with open(logs / f"{name}.log", "w") as log:
+            processes.append(
+                subprocess.Popen(
+                    [*command, "--out", str(folder)], env=environment, stdout=log, stderr=log
+                )
+            )
+    print(f"runs of {', '.join(set_names)}; logs: {logs}/SET.log", flush=True)
+    try:
+        with training_shown(plans):
+            codes = [process.wait() for process in processes]
+    finally:
+        for process in processes:
+            process.terminate()  # those that an interruption left running
+    for name, code in zip(set_names, codes, strict=True):
+        if code:
+            lines = (logs / f"{name}.log").read_text().strip().splitlines()
+            raise DeepMuCSError(f"the run of {name} failed: {lines[-1] if lines else code}")
 
 
 def render_stored():

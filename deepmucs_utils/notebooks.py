@@ -71,7 +71,7 @@ def run_set(
         copies[-1].unlink(missing_ok=True)  # it writes the results
     for name, copy in zip(RUN_NOTEBOOKS, copies, strict=True):
         print(f"{runs.label(p)}: {name}{' is done' if copy.is_file() else ' …'}", flush=True)
-        with _training_shown(p):
+        with training_shown([p]):
             execute(name, copy, p)
     return results
 
@@ -144,12 +144,18 @@ def _injected(source, p):
 
 
 @contextmanager
-def _training_shown(p):
-    """Show on the terminal how far the training is that a notebook's kernel runs."""
+def training_shown(plans):
+    """Show on the terminal how far trainings are that go on in other processes.
+
+    Parameters
+    ----------
+    plans : sequence of Parameters
+        Of the runs.
+    """
     from deepmucs_utils.segmentation.curves import read_curves
 
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(p, done, read_curves), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(plans, done, read_curves), daemon=True)
     watcher.start()
     try:
         yield
@@ -158,17 +164,21 @@ def _training_shown(p):
         watcher.join()
 
 
-def _watch(p, done, read_curves):
-    folder, bar = runs.run_folder(p), None
+def _watch(plans, done, read_curves):
+    bar, begun = None, None
     while not done.wait(2.0):
-        try:
-            curves, iterations = read_curves(folder), runs.iterations(p)
-        except (DeepMuCSError, OSError, ValueError):
-            continue  # not begun, or just being written
-        if curves.index[-1] < iterations and bar is None:
-            bar = tqdm(total=iterations, desc="training", unit="it", disable=None)
+        reached, total = 0, 0
+        for p in plans:
+            try:
+                reached += int(read_curves(runs.run_folder(p)).index[-1])
+                total += runs.iterations(p)
+            except (DeepMuCSError, OSError, ValueError):
+                continue  # not begun, or just being written
+        begun = reached if begun is None else begun
+        if bar is None and begun < reached < total:
+            bar = tqdm(total=total, initial=begun, desc="training", unit="it", disable=None)
         if bar is not None:
-            bar.update(int(curves.index[-1]) - bar.n)
-            bar.set_postfix(loss=f"{curves['total_loss'].iloc[-1]:.2f}")
+            bar.total = total
+            bar.update(reached - bar.n)
     if bar is not None:
         bar.close()
