@@ -31,6 +31,7 @@ def summary(cfg):
         "short side, training (px)": ", ".join(scales),
         "short side, test (px)": str(cfg.INPUT.MIN_SIZE_TEST or "as it is"),
         "images a batch": str(solver.IMS_PER_BATCH),
+        "optimiser": solver.OPTIMIZER,
         "learning rate": f"{solver.BASE_LR:g}",
         "momentum": f"{solver.MOMENTUM:g}",
         "iterations": f"{solver.MAX_ITER:,}",

@@ -14,6 +14,7 @@ import torch.distributed
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
+from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
@@ -47,6 +48,18 @@ def learning_rate(cfg, iteration):
     return rate
 
 
+def _adamw(cfg, network):
+    """AdamW (Loshchilov and Hutter 2019), without decay of the normalisation's weights."""
+    solver = cfg.SOLVER
+    groups = get_default_optimizer_params(
+        network, solver.BASE_LR, solver.WEIGHT_DECAY, weight_decay_norm=0.0
+    )
+    return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=(solver.MOMENTUM, 0.99))
+
+
+OPTIMIZERS = {"SGD": build_optimizer, "AdamW": _adamw}
+
+
 class Trainer:
     """A training under way; with several processes, this process' part of it.
 
@@ -74,7 +87,7 @@ class Trainer:
         self.network = build_model(cfg)
         if self.on_gpu:
             self.network.to(memory_format=torch.channels_last)
-        self.optimizer = build_optimizer(cfg, self.network)
+        self.optimizer = OPTIMIZERS[cfg.SOLVER.OPTIMIZER](cfg, self.network)
         self.iteration, self.best, self.losses = 0, -1.0, {}
         if (out / LAST).is_file():
             self._restore(load(out / LAST))

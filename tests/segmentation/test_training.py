@@ -19,7 +19,7 @@ from deepmucs_utils.segmentation.checkpoints import load, read_config
 from deepmucs_utils.segmentation.curves import read_curves
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
 from deepmucs_utils.segmentation.sampling import set_image_seeds
-from deepmucs_utils.segmentation.trainer import Trainer, learning_rate
+from deepmucs_utils.segmentation.trainer import OPTIMIZERS, Trainer, learning_rate
 from deepmucs_utils.segmentation.training import train, training_config
 
 
@@ -232,6 +232,14 @@ def test_the_cosine_ends_near_zero():
     half = 0.5 * (1 + math.cos(math.pi * 0.5))
     assert learning_rate(cfg, 50) == pytest.approx(cfg.SOLVER.BASE_LR * half)
     assert rates[-1] < 0.001 * cfg.SOLVER.BASE_LR
+
+
+def test_adamw_decays_all_but_the_normalisation():
+    cfg = training_config("small", CATEGORIES, iterations=100)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    optimiser = OPTIMIZERS[cfg.SOLVER.OPTIMIZER](cfg, network)
+    decay = {id(p): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]}
+    assert [decay[id(p)] for p in network.parameters()] == [0.01, 0.01, 0, 0]
 
 
 def test_a_schedule_is_stretched_and_the_rate_goes_with_the_batch():
