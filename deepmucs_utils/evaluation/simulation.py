@@ -20,7 +20,7 @@ RADII = {"large": (16.0, 24.0), "small": (6.0, 9.0)}  # px, long half-axes: abou
 CHOICES = 16  # places that an interacting cell chooses from
 REACH = 8.0  # px between outlines, within which the cultures interact
 NEAR = 30.0  # px between centres: near, where only names are shuffled
-STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
 CELLS = (6, 12, 24)  # of each culture in each image
 
 
