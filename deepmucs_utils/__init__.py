@@ -1,1 +1,3 @@
 """DeepMuCS: synthetic co-cultures from LIVECell, and culture-aware cell segmentation."""
+
+MODELS = ("small", "resnest50", "paper")  # sizes of the network; see segmentation.config

@@ -17,10 +17,9 @@ from tqdm import tqdm
 
 from deepmucs_utils import params, runs
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.recipes import DEMO_SOURCES
 from deepmucs_utils.notebooks import RUN_NOTEBOOKS, execute, training_shown
 
-DEMO_SETS = tuple(name for name, source in DEMO_SOURCES.items() if source[-1].isdigit())
+DEMO_SETS = tuple(p.set_name for p in runs.family(params.check(set_name="Demo40")))
 RUNS = "runs"
 
 

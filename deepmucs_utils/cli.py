@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from deepmucs_utils import MODELS
 from deepmucs_utils.errors import DeepMuCSError
 
 
@@ -80,17 +81,15 @@ def _parser():
     difficulty.add_argument("--most", type=_count, default=600, metavar="N",
                             help="cells of each culture for training (default %(default)s)")
     difficulty.add_argument("--epochs", type=_count, default=20, help="default %(default)s")
-    difficulty.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    _seed(difficulty)
     _cache(difficulty)
 
     compose = _add(commands, "compose", _compose, "compose a co-culture set from a root")
     compose.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
     compose.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
     compose.add_argument("--set", dest="set_name", required=True, metavar="NAME",
-                         help="DeepMuCS800, DeepMuCS1600, DeepMuCS4000, DeepMuCS_val, "
-                              "DeepMuCS_test; demo sets Demo40, Demo80, Demo200, Demo_val, "
-                              "Demo_test; dense sets Dense_train, Dense_val, "
-                              "Dense_test")  # fmt: skip
+                         help="a named set, e.g. DeepMuCS800, DeepMuCS_test or Demo40; "
+                              "another name lists them all")  # fmt: skip
     _scale(compose)
     _seed_and_jobs(compose)
     compose.add_argument("--only", type=int, metavar="I", help="compose image I alone")
@@ -143,7 +142,7 @@ def _parser():
                        help="folder of the validation set")  # fmt: skip
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     _model(train)
-    train.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    _seed(train)
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     train.add_argument("--batch", type=_count, metavar="N",
                        help="images an iteration; the learning rate goes with it "
@@ -168,7 +167,7 @@ def _parser():
                          help="checkpoint of the ResNeSt detectron2 fork (COCO, LIVECell) or of "
                               "timm")  # fmt: skip
     weights.add_argument("out", type=Path, metavar="OUT", help="folder of the new run")
-    weights.add_argument("--model", default="paper", choices=("small", "resnest50", "paper"),
+    weights.add_argument("--model", default="paper", choices=MODELS,
                          help="default %(default)s")  # fmt: skip
     weights.add_argument("--keep-classes", action="store_true",
                          help="keep its classes instead of the eight cultures")  # fmt: skip
@@ -237,7 +236,7 @@ def _parser():
     monocultures.add_argument("--n-images", type=_count, metavar="N",
                               help="take so many, the cultures in turn (default all)")  # fmt: skip
     _cultures(monocultures)
-    monocultures.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    _seed(monocultures)
     _cache(monocultures)
 
     run = _add(commands, "run", _run, "run the notebooks of one set: compose, train, evaluate")
@@ -246,7 +245,7 @@ def _parser():
     run.add_argument("--root", type=Path, help="LIVECell root (default: the phantom)")
     _model(run)
     _scale(run)
-    run.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    _seed(run)
     run.add_argument("--out", type=Path, default=Path("runs"), help="default %(default)s")
 
     book = _add(commands, "book", _book, "run the demo sets and render the book")
@@ -276,8 +275,12 @@ def _scale(parser):
     _cultures(parser)
 
 
-def _seed_and_jobs(parser):
+def _seed(parser):
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+
+
+def _seed_and_jobs(parser):
+    _seed(parser)
     parser.add_argument("--jobs", type=_count, default=os.cpu_count(), metavar="J",
                         help="worker processes (default %(default)s)")  # fmt: skip
 
@@ -288,7 +291,7 @@ def _cache(parser):
 
 
 def _model(parser):
-    parser.add_argument("--model", default="small", choices=("small", "resnest50", "paper"),
+    parser.add_argument("--model", default="small", choices=MODELS,
                         help="default %(default)s")  # fmt: skip
     parser.add_argument("--iterations", type=_count, metavar="N",
                         help="training iterations (default: the model's)")  # fmt: skip

@@ -5,7 +5,6 @@ The page is one HTML file that holds its data: no server and nothing from the ne
 
 import base64
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from deepmucs_utils.evaluation.images import image_table
 from deepmucs_utils.evaluation.operating_point import confident
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 from deepmucs_utils.evaluation.scenes import decode
+from deepmucs_utils.files import write_text
 from deepmucs_utils.plots import GREY, TRAINING_SET_COLOURS
 
 QUALITY = 85  # of the JPEGs
@@ -106,9 +106,7 @@ def write_gallery(test_set, predictions, thresholds, path):
     page = (files(__package__) / "gallery.html").read_text(encoding="utf-8")
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(page.replace("/*DATA*/", text), encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, page.replace("/*DATA*/", text))
     return path
 
 

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import deepmucs_utils
+from deepmucs_utils import MODELS
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
 
-MODELS = ("small", "resnest50", "paper")
 INJECTED = "# Parameters\n"  # first line of the cell that papermill adds
 
 

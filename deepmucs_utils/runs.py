@@ -28,6 +28,7 @@ from filelock import FileLock
 
 from deepmucs_utils import data, params
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import write_text
 from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
 
 PACKAGES = (
@@ -401,6 +402,4 @@ def _alone(folder):
 
 
 def _write_json(path, content):
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content, indent=2) + "\n")

@@ -1,21 +1,16 @@
-"""Scenes of another kind that a trained model is judged on, and the controls that go with them.
+"""Sets of another kind than a run's own: pairs of cultures, monocultures, naive composites.
 
-Pairs of cultures with a known interaction (notebook 51), and the real monoculture images of the
-root (notebook 41), beside two controls: the same model trained on monoculture images themselves,
-and on naive composites. Everything lies in the runs' folder and is made once.
+Pairs have a known interaction (notebook 51). A root's monoculture images are scenes that nobody
+composed, and naive composites are what our pasting is compared with. Everything lies in the runs'
+folder and is made once.
 """
 
 import os
 from pathlib import Path
 
-import pandas as pd
-
 from deepmucs_utils import params, runs
-from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.evaluation.real_scenes import write_monocultures
 from deepmucs_utils.evaluation.records import read_ground_truth
-
-CONTROLS = ("co-cultures", "monocultures", "naive composites")
 
 
 def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=None):
@@ -61,7 +56,7 @@ def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=No
     )
 
 
-def predict_set(p, folder, model=None):
+def predict_set(p, folder):
     """Predict a set with the model of a run, unless that was done.
 
     Parameters
@@ -69,17 +64,15 @@ def predict_set(p, folder, model=None):
     p : Parameters
     folder : Path
         The set.
-    model : Path, optional
-        Folder of another trained model; default the run of ``p``.
 
     Returns
     -------
     Path
-        ``predictions.json``, in the model's folder under the set's name.
+        ``predictions.json``, in the run's folder under the set's name.
     """
     from deepmucs_utils.segmentation.predict import predict
 
-    model = runs.train(p) if model is None else model
+    model = runs.train(p)
     target = model / "other_sets" / Path(folder).name
     if not (target / "predictions.json").is_file():
         predict(model, folder, target)
@@ -149,71 +142,3 @@ def naive_composites(p, split="train"):
         cache=params.cache(),
         style=Style(placement="uniform", blend="hard"),
     )
-
-
-def train_control(p, kind):
-    """Train the run's model on another kind of scene: same images, iterations and seed.
-
-    Parameters
-    ----------
-    p : Parameters
-    kind : str
-        One of `CONTROLS`; the first is the run itself.
-
-    Returns
-    -------
-    Path
-        Folder of the trained model.
-    """
-    from deepmucs_utils.segmentation import training
-
-    if kind == CONTROLS[0]:
-        return runs.train(p)
-    make = {"monocultures": monocultures, "naive composites": naive_composites}[kind]
-    folder = runs.run_folder(p).with_name(f"{p.model}-{kind.split()[0]}")
-    if not (folder / "trained").is_file():
-        train_set, val_set = make(p, "train"), make(p, "val")
-        training.train(train_set, val_set, folder, model=p.model, iterations=p.iterations,
-                       seed=p.seed, resume=True)  # fmt: skip
-        (folder / "trained").touch()
-    return folder
-
-
-def judge_on_real_scenes(p, kinds=CONTROLS):
-    """Class-aware and pooled AP of the model and its controls on real monoculture images.
-
-    Parameters
-    ----------
-    p : Parameters
-    kinds : sequence of str
-        Of `CONTROLS`.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row a kind of training scene; columns (task, AP), … in percent: ``segmentation`` and
-        ``detection``, each class-aware and pooled, AP and AP50; and ``images``, ``cells`` of the
-        test.
-    metrics : dict of str to dict
-        By kind, as `evaluation.metrics.evaluate` gives them.
-    """
-    real = monocultures(p, "test")
-    truth = real / "annotations.json"
-    metrics = {
-        kind: evaluate(truth, predict_set(p, real, train_control(p, kind))) for kind in kinds
-    }
-    tasks = {"detection": "bbox", "segmentation": "segm"}
-    rows = {
-        kind: {
-            (task, f"{name}{suffix}"): values[key][name]
-            for task, iou_type in tasks.items()
-            for suffix, values, key in (
-                (" by class", found, iou_type),
-                (" pooled", found["pooled"], iou_type),
-            )  # fmt: skip
-            for name in ("AP", "AP50")
-        }
-        | {("test", "images"): found["n_images"], ("test", "cells"): found["n_cells"]}
-        for kind, found in metrics.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trained on"), metrics

@@ -1,7 +1,9 @@
 """What tests of several areas share: the sample of real LIVECell, and one tiny run."""
 
+from ast import literal_eval
 from pathlib import Path
 
+import papermill
 import pytest
 
 from deepmucs_utils import params, runs
@@ -20,7 +22,9 @@ def sample():
 @pytest.fixture(scope="session")
 def trial():
     """The tiny runs that the notebooks' default parameters mean, in the trial folder; the first."""
-    p = params.check(set_name="Demo40", fraction=0.2, iterations=60)
+    notebook = params.repository() / "notebooks" / "40_evaluate.ipynb"
+    defaults = papermill.inspect_notebook(str(notebook))
+    p = params.check(**{name: literal_eval(of["default"]) for name, of in defaults.items()})
     for q in runs.family(p):
         runs.finish(q)
     return p

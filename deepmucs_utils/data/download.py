@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from deepmucs_utils.data.livecell import SPLITS, digest
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import write_text
 
 URL = "http://livecell-dataset.s3.eu-central-1.amazonaws.com/LIVECell_dataset_2021/"
 ANNOTATIONS = "annotations/LIVECell/livecell_coco_{split}.json"
@@ -241,9 +242,7 @@ def _read_record(root):
 
 def _write_record(root, name, path):
     record = _read_record(root) | {name: {"size": path.stat().st_size, "sha256": digest(path)}}
-    partial = root / f"{RECORD}.{os.getpid()}"
-    partial.write_text(json.dumps(record, indent=1))
-    os.replace(partial, root / RECORD)
+    write_text(root / RECORD, json.dumps(record, indent=1))
 
 
 def unpack(archive, root, folder):

@@ -55,6 +55,13 @@ def noise_deviation(deviation, outside):
     return float(np.quantile(values, 0.2))
 
 
+def near_cells(mask):
+    """Pixels of a mask and within `MASK_MARGIN` px of it; bool, the mask's shape."""
+    size = 2 * MASK_MARGIN + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+
+
 def find_structure(image, mask):
     """Pixels outside a mask that are not plain noise.
 
@@ -71,9 +78,7 @@ def find_structure(image, mask):
     noise : float
         The noise's standard deviation, grey levels.
     """
-    size = 2 * MASK_MARGIN + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    near = cv2.dilate(mask.astype(np.uint8), disc) > 0
+    near = near_cells(mask)
     level = background_level(image, ~near)
     deviation = local_deviation(image - level)
     noise = noise_deviation(deviation, ~near)

@@ -7,7 +7,6 @@ that occur. The counting is hotcoco's, which gives pycocotools' numbers in a fra
 
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from hotcoco import COCO, COCOeval
 from deepmucs_utils.data.cultures import LABELS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from deepmucs_utils.files import write_text
 
 IOU_TYPES = ("bbox", "segm")
 #: Area limits in square pixels: LIVECell's (its issue 17), where COCO has 32**2 and 96**2. As in
@@ -237,10 +237,8 @@ def write_metrics(metrics, out_dir):
     """
     path = Path(out_dir) / "metrics.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name("metrics.json.part")
     content = _replace(_blank_all(metrics), _is_nan, None)
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, json.dumps(content, indent=2) + "\n")
     return path
 
 

@@ -8,9 +8,9 @@ interactions measures some hundred re-placements of each image, and all of them 
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 from hotcoco import mask as rle
+from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from deepmucs_utils.errors import DeepMuCSError
@@ -37,8 +37,9 @@ class Shape:
     @cached_property
     def discs(self):
         """Centres (y, x) in the mask's pixels and radii of inscribed discs; shape (k, 3)."""
-        padded = np.pad(self.mask.astype(np.uint8), 1)
-        depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        padded = np.pad(self.mask, 1)
+        # not OpenCV's exact transform, whose last digits vary from call to call
+        depth = ndimage.distance_transform_edt(padded)[1:-1, 1:-1].astype(np.float32)
         pixels = np.argwhere(self.mask)
         radii = depth[self.mask] - 0.5
         step = max(1, len(pixels) // CANDIDATES)

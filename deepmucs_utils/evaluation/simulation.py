@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from scipy import ndimage
 from scipy.stats import binom
 from tqdm import tqdm
 
@@ -68,7 +69,7 @@ def simulate_scene(design, rng):
     for culture in CULTURES:
         beyond = None
         if culture == "small" and design.strength:
-            beyond = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            beyond = ndimage.distance_transform_edt(free)
         for _ in range(design.cells):
             mask = _ellipse(rng, RADII[culture])
             while True:

@@ -2,10 +2,11 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import pandas as pd
+
+from deepmucs_utils.files import write_text
 
 
 def write_tables(tables, out_dir):
@@ -41,9 +42,7 @@ def write_tables(tables, out_dir):
         }
         for ending, content in contents.items():
             path = folder / f"{name}{ending}"
-            part = path.with_name(path.name + ".part")
-            part.write_text(content, encoding="utf-8")
-            os.replace(part, path)
+            write_text(path, content)
             written.append(path)
     return written
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from deepmucs_utils.data.structure import MASK_MARGIN, background_level, find_structure
+from deepmucs_utils.data.structure import background_level, find_structure, near_cells
 
 SEAM = 4.0  # px over which old and new texture change over
 TILES = (48, 32, 24, 16)  # px, sides of the texture's tiles, the largest possible first
@@ -82,10 +82,8 @@ def clear(image, mask, rng):
     -------
     Clearing
     """
-    size = 2 * MASK_MARGIN + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     structure, _ = find_structure(image, mask)
-    hole = cv2.dilate(mask.astype(np.uint8), disc) > 0
+    hole = near_cells(mask)
     hole |= cv2.dilate(structure.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     clean = ~hole
     level = background_level(image, clean)

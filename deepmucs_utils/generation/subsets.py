@@ -23,6 +23,7 @@ from tqdm import tqdm
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.data.livecell import CACHE, LiveCell, digest
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import write_text
 from deepmucs_utils.generation.bank import build_bank, open_bank
 from deepmucs_utils.generation.compose import Style, compose_image
 from deepmucs_utils.generation.plan import make_plan
@@ -236,9 +237,7 @@ def _read_json(path):
 
 
 def _write_json(path, content, indent=None):
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=indent, default=_plain))
-    os.replace(partial, path)
+    write_text(path, json.dumps(content, indent=indent, default=_plain))
 
 
 def _plain(value):

@@ -1,6 +1,5 @@
 """Files of a run: configuration, checkpoints and the state from which a training goes on."""
 
-import os
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -10,6 +9,7 @@ import yaml
 from detectron2.config import get_cfg
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import replace_file, write_text
 from deepmucs_utils.segmentation.config import add_deepmucs_config
 
 CONFIG, LAST, BEST = "config.yaml", "last.pth", "best.pth"
@@ -17,7 +17,7 @@ CONFIG, LAST, BEST = "config.yaml", "last.pth", "best.pth"
 
 def write_config(cfg, folder):
     """Write ``config.yaml``, complete: `read_config` needs nothing else."""
-    replace_file(Path(folder) / CONFIG, lambda path: path.write_text(cfg.dump()))
+    write_text(Path(folder) / CONFIG, cfg.dump())
 
 
 def read_config(folder):
@@ -71,7 +71,7 @@ def _flat(tree, prefix=""):
 
 def save(content, path):
     """Write tensors and numbers; the file is complete as soon as it has its name."""
-    replace_file(Path(path), lambda partial: torch.save(content, partial))
+    replace_file(path, lambda partial: torch.save(content, partial))
 
 
 def load(path):
@@ -101,13 +101,3 @@ def load(path):
             f"{path}: refused ({reason}); expected a checkpoint that holds nothing but "
             "tensors and plain values."
         ) from None
-
-
-def replace_file(path, write):
-    """Let ``write`` make a file under a temporary name, then give it its own."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.segmentation.checkpoints import replace_file
+from deepmucs_utils.files import write_text
 
 CURVES = "curves.jsonl"
 
@@ -29,7 +29,7 @@ class Curves:
     def __init__(self, folder, start):
         self.path = Path(folder) / CURVES
         kept = [line for line in _lines(self.path) if json.loads(line)["iteration"] <= start]
-        replace_file(self.path, lambda path: path.write_text("".join(kept)))
+        write_text(self.path, "".join(kept))
         self._file = open(self.path, "a", encoding="utf-8")
         self._tensorboard = SummaryWriter(Path(folder) / "tensorboard", purge_step=start + 1)
 

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import COLOURS
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.segmentation.checkpoints import BEST, LAST, load, read_config, replace_file
+from deepmucs_utils.files import write_text
+from deepmucs_utils.segmentation.checkpoints import BEST, LAST, load, read_config
 from deepmucs_utils.segmentation.samples import CoCultureSet, read_image, rescale, to_tensor
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -58,8 +59,8 @@ def predict(run_dir, images, out, overlays=False):
             cv2.imwrite(str(out / "overlays" / f"{path.stem}.png"), draw(image, found, cfg))
     if not is_set:
         listing = [{"id": image_id, "file_name": str(path)} for image_id, path in sources]
-        _write_json(out / "images.json", listing)
-    _write_json(out / "predictions.json", records)
+        write_text(out / "images.json", json.dumps(listing))
+    write_text(out / "predictions.json", json.dumps(records))
     return out / "predictions.json"
 
 
@@ -118,7 +119,7 @@ def predict_set(model, cfg, source, path):
     for index, image in enumerate(source.images):
         found = predict_image(model, cfg, read_image(source.path(index)))
         records += to_records(found, image["id"], cfg)
-    _write_json(path, records)
+    write_text(path, json.dumps(records))
 
 
 def to_records(found, image_id, cfg):
@@ -189,6 +190,3 @@ def _sources(images):
             raise DeepMuCSError(f"{path}: no such file or folder; expected an image or a set.")
     return list(enumerate(paths, start=1)), False
 
-
-def _write_json(path, content):
-    replace_file(path, lambda partial: partial.write_text(json.dumps(content)))

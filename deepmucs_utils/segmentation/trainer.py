@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.segmentation.checkpoints import BEST, LAST, load, replace_file, save
+from deepmucs_utils.files import write_text
+from deepmucs_utils.segmentation.checkpoints import BEST, LAST, load, save
 from deepmucs_utils.segmentation.curves import Curves
 from deepmucs_utils.segmentation.predict import predict_set
 from deepmucs_utils.segmentation.samples import Samples, batches
@@ -235,7 +236,7 @@ class Trainer:
     def _start_from(self, weights):
         report = load_into(self.network, read_tensors(weights), weights)
         text = json.dumps({"source": weights} | vars(report), indent=1)
-        replace_file(self.out / REPORT, lambda path: path.write_text(text))
+        write_text(self.out / REPORT, text)
 
 
 def _is_out_of_memory(error):

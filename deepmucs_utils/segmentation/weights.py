@@ -15,11 +15,11 @@ import torch
 from detectron2.modeling import build_model
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import write_text
 from deepmucs_utils.segmentation.checkpoints import (
     BEST,
     CONFIG,
     load,
-    replace_file,
     save,
     write_config,
 )
@@ -107,7 +107,7 @@ def convert(source, out, model="paper", keep_classes=False):
     out.mkdir(parents=True, exist_ok=True)
     save({"model": network.state_dict(), "iteration": 0}, out / BEST)
     text = json.dumps({"source": str(source)} | vars(report), indent=1)
-    replace_file(out / REPORT, lambda path: path.write_text(text))
+    write_text(out / REPORT, text)
     write_config(cfg, out)
     return out
 

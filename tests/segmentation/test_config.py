@@ -6,8 +6,10 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
 
+from deepmucs_utils import MODELS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import add_deepmucs_config, get_config
+from deepmucs_utils.segmentation.config import CONFIGS
 from deepmucs_utils.segmentation.summary import parameter_counts
 
 DEVICES = [
@@ -151,3 +153,7 @@ def test_the_keys_are_added_to_any_configuration():
 def test_an_unknown_model_is_refused():
     with pytest.raises(DeepMuCSError, match="'tiny': unknown; expected one of small, resnest50"):
         get_config("tiny")
+
+
+def test_the_models_that_the_command_line_offers_are_the_configurations():
+    assert MODELS == tuple(CONFIGS)
