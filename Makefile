@@ -48,10 +48,11 @@ notebooks: setup  ## execute all notebooks from clean kernels and store their ou
 	    --extra-keys "metadata.language_info.version cell.metadata.execution" notebooks/*.ipynb
 	$(PYTHON) -m deepmucs_utils.cli book --picture
 
-run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [MODEL=…] [ITERATIONS=…] [FRACTION=…]
+run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [CULTURES=A172,…] [MODEL=…] [ITERATIONS=…] [FRACTION=…]
 	@$(PYTHON) -m deepmucs_utils.cli run --set "$(or $(SET),$(error SET is missing: make run SET=Demo40))" \
 	    $(if $(ROOT),--root "$(ROOT)") $(if $(MODEL),--model $(MODEL)) \
-	    $(if $(ITERATIONS),--iterations $(ITERATIONS)) $(if $(FRACTION),--fraction $(FRACTION))
+	    $(if $(CULTURES),--cultures $(CULTURES)) $(if $(FRACTION),--fraction $(FRACTION)) \
+	    $(if $(ITERATIONS),--iterations $(ITERATIONS))
 
 lab: setup  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m jupyter lab notebooks
