@@ -14,10 +14,23 @@ from deepmucs_utils.errors import DeepMuCSError
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
+def _copy_sources(folder):
+    """Copy what the book is rendered from, so that a book under ``_build`` stays as it is."""
+    source = params.repository()
+    shutil.copytree(source / "book", folder / "book")
+    shutil.copytree(source / "notebooks", folder / "notebooks")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(source / name, folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def html():
+def html(tmp_path_factory):
     """The folder of the rendered book."""
-    return book.render_stored().parent
+    folder = _copy_sources(tmp_path_factory.mktemp("book"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(params, "repository", lambda: folder)
+        return book.render_stored().parent
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +86,7 @@ def test_a_browser_shows_the_pages(html, tmp_path):
 
 
 def test_a_warning_fails_the_build(tmp_path, monkeypatch):
-    source = params.repository()
-    shutil.copytree(source / "book", tmp_path / "book")
-    shutil.copytree(source / "notebooks", tmp_path / "notebooks")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(source / name, tmp_path)
+    _copy_sources(tmp_path)
     with open(tmp_path / "book" / "intro.md", "a") as page:
         page.write("\n[nowhere](nothing_of_that_name.md)\n")
     monkeypatch.setattr(params, "repository", lambda: tmp_path)
