@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet
 
-from deepmucs_utils.data.cultures import CULTURE_NAMES, parse_name
+from deepmucs_utils.data.cultures import parse_name
 from deepmucs_utils.errors import DeepMuCSError
 
 BLOCK = 4 << 20  # bytes of JSON read at a time
@@ -51,7 +51,7 @@ def write_index(source, cells, images):
     Raises
     ------
     DeepMuCSError
-        If the file is not whole, not COCO, or names unknown cultures or images.
+        If the file is not whole, not COCO, or names unknown images.
     """
     source = Path(source)
     try:
@@ -186,12 +186,6 @@ def _plain_tables(annotations):
 def _image_table(source, entries):
     """One row an image, with what the file name says of it."""
     names = [parse_name(entry["file_name"]) for entry in entries]
-    unknown = sorted({name.culture for name in names} - set(CULTURE_NAMES))
-    if unknown:
-        raise DeepMuCSError(
-            f"{source}: images of unknown cultures {', '.join(unknown)}; "
-            f"expected {', '.join(CULTURE_NAMES)}."
-        )
     images = pd.DataFrame(entries)[["id", "file_name", "height", "width"]]
     images = images.rename(columns={"id": "image_id"}).assign(
         culture=[name.culture for name in names],

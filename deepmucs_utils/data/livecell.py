@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.index import write_index
 from deepmucs_utils.errors import DeepMuCSError
 
@@ -107,7 +108,7 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_index(root, split, cache=CACHE):
+def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     """Read the annotations of one split as a table, one row a cell.
 
     The table is built when first needed and kept as Parquet in the cache, keyed by the annotation
@@ -119,6 +120,8 @@ def read_index(root, split, cache=CACHE):
     split : {"train", "val", "test"}
     cache : path-like
         Folder for derived data.
+    cultures : sequence of str, optional
+        Cultures that the root may have; None for any, as of a phantom with cultures of one's own.
 
     Returns
     -------
@@ -126,8 +129,13 @@ def read_index(root, split, cache=CACHE):
         Columns ``annotation_id, image_id, file_name, height, width, culture, well, hours,
         x, y, w, h`` (bounding box, px), ``area`` (px²) and ``polygon`` (list of lists of float
         ``[x0, y0, x1, y1, …]``, px; kept by Arrow and turned into lists when read).
+
+    Raises
+    ------
+    DeepMuCSError
+        If the annotations can't be read, or the split has other cultures.
     """
-    return read_cells(_index_files(root, split, cache)[0])
+    return read_cells(_index_files(root, split, cache, cultures)[0])
 
 
 def read_cells(path):
@@ -139,12 +147,12 @@ def read_cells(path):
     return frame.assign(polygon=pd.arrays.ArrowExtensionArray(polygons))
 
 
-def read_images(root, split, cache=CACHE):
+def read_images(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     """Read the images of one split as a table, one row an image.
 
     Parameters
     ----------
-    root, split, cache
+    root, split, cache, cultures
         See `read_index`.
 
     Returns
@@ -153,7 +161,7 @@ def read_images(root, split, cache=CACHE):
         Columns ``image_id, file_name, height, width, culture, well, hours`` and ``cells`` (number
         of annotations).
     """
-    return pd.read_parquet(_index_files(root, split, cache)[1])
+    return pd.read_parquet(_index_files(root, split, cache, cultures)[1])
 
 
 def _decoded(field):
@@ -162,7 +170,7 @@ def _decoded(field):
     return pa.field(field.name, kind)
 
 
-def _index_files(root, split, cache):
+def _index_files(root, split, cache, cultures):
     livecell = root if isinstance(root, LiveCell) else LiveCell(root)
     source = livecell.annotation_file(split)
     folder = Path(cache) / "index"
@@ -178,4 +186,12 @@ def _index_files(root, split, cache):
         finally:
             for path in partial:
                 path.unlink(missing_ok=True)
+    if cultures is not None:
+        found = pd.read_parquet(images, columns=["culture"])["culture"].unique()
+        unknown = sorted(set(found) - set(cultures))
+        if unknown:
+            raise DeepMuCSError(
+                f"{source}: images of unknown cultures {', '.join(unknown)}; "
+                f"expected {', '.join(cultures)}; take another root."
+            )
     return cells, images

@@ -7,6 +7,7 @@ LIVECell.
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -108,6 +109,14 @@ def _check(out, images, chosen, known, density, size, faulty_images):
                 f"culture {culture!r}: unknown; expected some of {', '.join(known)}, or a "
                 "PhantomCulture."
             )
+        if isinstance(culture, PhantomCulture) and not re.fullmatch("[A-Za-z0-9]+", culture.name):
+            raise DeepMuCSError(
+                f"culture {culture.name!r}: expected a name of letters and digits, as the prefix "
+                "of LIVECell's file names is; name it so."
+            )
+    names = [known.get(culture, culture).name for culture in chosen]
+    if len(set(names)) < len(names):
+        raise DeepMuCSError(f"cultures {', '.join(names)}: expected a name only once; rename one.")
     if not chosen:
         raise DeepMuCSError(f"no cultures; expected some of {', '.join(known)}.")
     most = 8 * WELLS * HOURS

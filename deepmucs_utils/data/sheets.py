@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
 from deepmucs_utils.errors import DeepMuCSError
 
@@ -50,7 +49,7 @@ def write_sheets(root, against, out, cache=CACHE):
             "folder elsewhere; name one."
         )
     left, right = (_covers(root_, cache) for root_ in (against, root))
-    cultures = [name for name in CULTURE_NAMES if name in left and name in right]
+    cultures = [name for name in left if name in right]
     if not cultures:
         raise DeepMuCSError(
             f"{root}: no culture in common with {against}; expected at least one; take other roots."
@@ -71,7 +70,7 @@ def _covers(root, cache):
     """For each culture its sparsest and its densest image with the cells' middles."""
     livecell = LiveCell(root)
     splits = [split for split in SPLITS if livecell.has_split(split)]
-    index = pd.concat([read_index(livecell, split, cache) for split in splits])
+    index = pd.concat([read_index(livecell, split, cache, cultures=None) for split in splits])
     found = {}
     for culture, cells in index.groupby("culture"):
         area = cells.groupby("file_name")["area"].sum().sort_values()

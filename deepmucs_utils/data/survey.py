@@ -38,6 +38,7 @@ def measure_root(root, splits=SPLITS, cache=CACHE, jobs=2):
     Parameters
     ----------
     root : path-like
+        Its cultures may be others than LIVECell's eight.
     splits : sequence of str
         Splits to pool.
     cache : path-like
@@ -57,7 +58,7 @@ def measure_root(root, splits=SPLITS, cache=CACHE, jobs=2):
     livecell = LiveCell(root)
     tasks = []
     for split in splits:
-        index = read_index(livecell, split, cache)
+        index = read_index(livecell, split, cache, cultures=None)
         tasks += [(name, cells) for name, cells in index.groupby("file_name")]
     if not tasks:
         raise DeepMuCSError(f"{root}: no annotated image in {', '.join(splits)}; expected some.")

@@ -87,6 +87,15 @@ def test_a_faulty_annotation_file_is_refused_in_one_sentence(
         read_index(root, "train", tmp_path / "cache")
 
 
+def test_a_culture_that_livecell_lacks_is_refused_unless_it_is_named(root, tmp_path):
+    name = NAME.replace("A172", "HeLa")
+    write(root, [cell(1)], images=[{"id": 1, "file_name": name, "height": 40, "width": 50}])
+    with pytest.raises(DeepMuCSError, match="train.json: images of unknown cultures HeLa"):
+        read_index(root, "train", tmp_path / "cache")
+    for cultures in (["HeLa"], None):
+        assert len(read_index(root, "train", tmp_path / "cache", cultures)) == 1
+
+
 def test_half_a_download_is_refused(root, tmp_path):
     path = write(root, [cell(1)])
     path.write_text(path.read_text()[:-20])

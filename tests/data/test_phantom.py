@@ -6,6 +6,7 @@ import pytest
 
 from deepmucs_utils.data.livecell import SPLITS, LiveCell, read_index
 from deepmucs_utils.data.phantom import write_phantom
+from deepmucs_utils.data.phantom_cultures import PhantomCulture
 from deepmucs_utils.errors import DeepMuCSError
 
 SMALL = {"images": 2, "cultures": ("MCF7", "SkBr3"), "size": (128, 160)}
@@ -66,6 +67,8 @@ def test_polygons_lie_inside_their_image_and_agree_with_their_box_and_area(root,
     ("options", "words"),
     [
         ({"cultures": ["HeLa"]}, "HeLa"),
+        ({"cultures": [PhantomCulture("He-La", states=())]}, "He-La.*letters and digits"),
+        ({"cultures": ["A172", PhantomCulture("A172", states=())]}, "only once"),
         ({"images": 0}, "images 0"),
         ({"density": 0}, "density 0"),
         ({"size": (8, 8)}, "size"),

@@ -1,11 +1,17 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from deepmucs_utils.data.acceptance import compare
 from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.data.livecell import read_index
 from deepmucs_utils.data.measure import measure_image
 from deepmucs_utils.data.phantom import SIZE, draw_image, write_phantom
 from deepmucs_utils.data.phantom_cultures import PHANTOM_CULTURES, PhantomCulture, State
+from deepmucs_utils.data.sheets import write_sheets
+from deepmucs_utils.data.survey import measure_root
 
 
 def draw(culture, time, seed=0, size=(300, 300)):
@@ -23,7 +29,7 @@ def test_the_phantom_has_livecells_eight_cultures():
     assert tuple(culture.name for culture in PHANTOM_CULTURES) == CULTURE_NAMES
 
 
-def test_a_ninth_culture_takes_ten_lines(tmp_path):
+def test_a_ninth_culture_takes_ten_lines_and_is_written_indexed_measured_and_shown(tmp_path):
     hela = PhantomCulture(
         "HeLa",
         states=(
@@ -36,6 +42,20 @@ def test_a_ninth_culture_takes_ten_lines(tmp_path):
     images = sorted(root.rglob("HeLa_Phase_*.tif"))
     assert len(images) == 6
     assert cv2.imread(str(images[0]), cv2.IMREAD_GRAYSCALE).shape == (200, 260)
+    index = read_index(root, "train", tmp_path, cultures=["HeLa"])
+    assert set(index["culture"]) == {"HeLa"} and len(index) > 10
+    (row,) = measure_root(root, cache=tmp_path, jobs=1).statistics.itertuples()
+    assert row.culture == "HeLa" and row.images == 6 and 300 < row.area_median < 700
+    (sheet,) = write_sheets(root, root, tmp_path / "sheets", tmp_path)
+    assert sheet.name == "HeLa.png"
+
+
+def test_a_ninth_culture_beside_the_eight_has_no_reference_to_compare_with(tmp_path):
+    ninth = replace(PHANTOM_CULTURES[0], name="Ninth")
+    root = write_phantom(tmp_path / "r", 1, ["SkBr3", ninth], size=(200, 260), jobs=1)
+    measurement = measure_root(root, cache=tmp_path, jobs=1)
+    assert list(measurement.statistics["culture"]) == ["Ninth", "SkBr3"]
+    assert set(compare(measurement)["culture"]) == {"SkBr3"}
 
 
 @pytest.mark.parametrize("culture", PHANTOM_CULTURES, ids=lambda culture: culture.name)
