@@ -136,6 +136,17 @@ def _parser():
     _seed_and_jobs(realism)
     _cache(realism)
 
+    mattes = _add(commands, "mattes", _mattes,
+                  "measure which matte hides best that a cell was pasted")  # fmt: skip
+    mattes.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
+    mattes.add_argument("--images", type=_count, default=48, metavar="N",
+                        help="real images looked at (default %(default)s)")  # fmt: skip
+    mattes.add_argument("--critic", choices=("features", "CNN"), default="features",
+                        help="default %(default)s")  # fmt: skip
+    mattes.add_argument("--out", type=Path, metavar="CSV", help="write the table there as well")
+    _seed_and_jobs(mattes)
+    _cache(mattes)
+
     train = _add(commands, "train", _train, "train a model on a set")
     train.add_argument("set_dir", type=Path, metavar="SET", help="folder of the training set")
     train.add_argument("--val", dest="val_dir", type=Path, required=True, metavar="VALSET",
@@ -376,6 +387,16 @@ def _realism(root, out, answers, critics, **options):
     if critics:
         options["critics"] = tuple(critics)
     print(realism.report(realism.measure_realism(root, out, **options)))
+
+
+def _mattes(out, **options):
+    from deepmucs_utils.files import write_text
+    from deepmucs_utils.generation.mattes import compare_mattes
+
+    table = compare_mattes(**options)
+    print(table.round(3).to_string(index=False))
+    if out:
+        write_text(out, table.to_csv(index=False))
 
 
 def _train(**options):

@@ -15,14 +15,13 @@ from pathlib import Path
 import cv2
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.index import write_index
 from deepmucs_utils.errors import DeepMuCSError
 
 SPLITS = ("train", "val", "test")
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 CACHE = Path(".cache")
 
 
@@ -111,8 +110,8 @@ def digest(path):
 def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     """Read the annotations of one split as a table, one row a cell.
 
-    The table is built when first needed and kept as Parquet in the cache, keyed by the annotation
-    file's content and the format's version.
+    The table is built when first needed and kept in the cache, keyed by the annotation file's
+    content and the format's version.
 
     Parameters
     ----------
@@ -140,7 +139,7 @@ def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
 
 def read_cells(path):
     """Read the file of an index's cells; see `read_index`."""
-    table = pq.read_table(path)
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     polygons = table["polygon"]
     table = table.drop_columns("polygon")
     frame = table.cast(pa.schema([_decoded(field) for field in table.schema])).to_pandas()
@@ -175,7 +174,7 @@ def _index_files(root, split, cache, cultures):
     source = livecell.annotation_file(split)
     folder = Path(cache) / "index"
     stem = f"{split}-v{INDEX_VERSION}-{digest(source)[:16]}"
-    cells, images = folder / f"{stem}.parquet", folder / f"{stem}.images.parquet"
+    cells, images = folder / f"{stem}.arrow", folder / f"{stem}.images.parquet"
     if not (cells.is_file() and images.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         partial = [path.with_suffix(f".{os.getpid()}.partial") for path in (cells, images)]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 from scipy.stats import binomtest
 
 from deepmucs_utils.errors import DeepMuCSError
@@ -31,8 +30,8 @@ def write_sheet(out, real, composites, seed=0, pairs=PAIRS):
     out : path-like
         Folder; ``blind_test.png``, ``answers.csv`` (to fill in) and ``blind_test_key.json`` are
         written there.
-    real, composites : sequence of (ndarray of uint8, list of ndarray of bool)
-        Images and their cells' masks; crops are centred on cells.
+    real, composites : sequence of (ndarray of uint8, ndarray of float, shape (n, 2))
+        Images and the rows and columns of their cells' centres; crops are centred on cells.
     seed : int
     pairs : int
 
@@ -64,27 +63,15 @@ def write_sheet(out, real, composites, seed=0, pairs=PAIRS):
     return out / "blind_test.png"
 
 
-def _crop(image, masks, rng):
+def _crop(image, centres, rng):
     """A square around a random cell, at the sheet's contrast and size."""
-    y, x = np.mean(np.nonzero(masks[rng.integers(len(masks))]), axis=1)
+    y, x = centres[rng.integers(len(centres))]
     height, width = image.shape
     top = int(np.clip(y - SIDE / 2, 0, height - SIDE))
     left = int(np.clip(x - SIDE / 2, 0, width - SIDE))
     crop = image[top : top + SIDE, left : left + SIDE].astype(float)
     crop = (128 + CONTRAST * (crop - np.median(image))).clip(0, 255).astype(np.uint8)
     return cv2.resize(crop, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
-
-
-def read_set(folder, rng, number=PAIRS):
-    """Images of a co-culture set with their cells' masks, for `write_sheet`."""
-    folder = Path(folder)
-    coco = json.loads((folder / "annotations.json").read_text())
-    chosen = rng.permutation(len(coco["images"]))[:number]
-    for entry in (coco["images"][place] for place in chosen):
-        pixels = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
-        codes = [a["segmentation"] for a in coco["annotations"] if a["image_id"] == entry["id"]]
-        rles = [{"size": code["size"], "counts": code["counts"].encode()} for code in codes]
-        yield pixels, [coco_mask.decode(rle) > 0 for rle in rles]
 
 
 def score(out, answers=None):

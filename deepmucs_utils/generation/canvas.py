@@ -52,6 +52,20 @@ class Sprite:
         """Its cells' pixels, as 0 and 255; uint8, shape (h, w)."""
         return cv2.compare(self.labels, 0, cv2.CMP_GT)
 
+    @cached_property
+    def added(self):
+        """What the whole matte adds to the ground, grey levels; float32, shape (h, w)."""
+        return self.own(self.weights, np.s_[:, :])
+
+    @cached_property
+    def ground(self):
+        """What the whole matte leaves of the ground, a share; float32, shape (h, w)."""
+        return cv2.LUT(self.weights, _GROUND)
+
+    def own(self, weights, part):
+        """What some weights (× 255) of a part of it add to the ground, grey levels."""
+        return cv2.LUT(weights, _OWN) * cv2.add(self.pixels[part], -self.level, dtype=cv2.CV_32F)
+
     @property
     def area(self):
         """Area of all its cells, px²."""
@@ -182,19 +196,22 @@ class Canvas:
 
     def paste(self, sprite, top, left, blend="matte"):
         """Paste pixels alone; where another cell lies, only through the mask."""
-        here, part = window(self.owner.shape, sprite.mask.shape, top, left)
-        weights, mask = sprite.weights[part], sprite.mask[part]
-        if blend == "hard":
-            weights = mask
-        elif blend == "poisson":
+        here, part = window(self.owner.shape, sprite.labels.shape, top, left)
+        if blend == "poisson":
             self._clone(sprite, here, part)
             return
-        occupied = self._occupied[here]
-        if cv2.countNonZero(occupied):
-            weights = np.where((occupied > 0) & (mask == 0), 0, weights).astype(np.uint8)
-        ground = self.deviation[here]
+        ground, occupied = self.deviation[here], self._occupied[here]
+        if blend == "hard":
+            weights = sprite.mask[part]
+        elif cv2.countNonZero(occupied):
+            aside = (occupied > 0) & (sprite.mask[part] == 0)
+            weights = np.where(aside, 0, sprite.weights[part]).astype(np.uint8)
+        else:
+            ground *= sprite.ground[part]
+            ground += sprite.added[part]
+            return
         ground *= cv2.LUT(weights, _GROUND)
-        ground += cv2.LUT(weights, _OWN) * cv2.add(sprite.pixels[part], -sprite.level, dtype=5)
+        ground += sprite.own(weights, part)
 
     def _clone(self, sprite, here, part):
         """Poisson blending (Pérez et al. 2003), by OpenCV; keeps gradients, not the noise."""

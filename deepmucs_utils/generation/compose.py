@@ -15,6 +15,7 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.canvas import BLENDS, Canvas, Sprite, make_sprite
 from deepmucs_utils.generation.placement import PLACEMENTS, Layout, Places
 
+MOST_KEPT = 4096  # artefacts kept ready to be pasted: some 20 MB
 ATTEMPTS = 5  # layouts tried for an image before it counts as too full
 
 
@@ -203,7 +204,8 @@ def run_lengths(window, mask, shape):
     if mask.shape[0] == height:  # a run may go on from one column's foot to the next one's top
         apart = bounds[2::2] != bounds[1:-1:2]
         bounds = bounds[np.concatenate([[True], np.repeat(apart, 2), [True]])[: len(bounds)]]
-    lengths = np.diff(bounds, prepend=0, append=height * width).tolist()
+    bounds = np.concatenate([[0], bounds, [height * width]])
+    lengths = (bounds[1:] - bounds[:-1]).tolist()
     return lengths if lengths[-1] else lengths[:-1]
 
 
@@ -223,6 +225,7 @@ def _table(bank):
             "areas": members["area"].to_numpy(),
             "ids": members["annotation_id"].to_numpy(),
             "artefacts": bank.artefacts(),
+            "sprites": {},  # of artefacts
         }
     return _TABLES[bank.folder]
 
@@ -245,6 +248,19 @@ def _open_canvas(plan, recipe, bank, rng):
     return Canvas(scene, float(table["level"].iloc[row])), table["file_name"].iloc[row]
 
 
+def _artefact(bank, row, turned):
+    """An artefact ready to be pasted, upright or by 180°; kept, since most are pasted often."""
+    kept = _table(bank)["sprites"]
+    if (row, turned) not in kept:
+        if len(kept) == MOST_KEPT:
+            kept.clear()
+        *planes, level = bank.arrays(row)
+        if turned:
+            planes = [cv2.rotate(plane, cv2.ROTATE_180) for plane in planes]
+        kept[row, turned] = Sprite(*planes, level, (), ())
+    return kept[row, turned]
+
+
 def _scatter_artefacts(canvas, bank, rng):
     """Paste artefacts at the rate of a random image; upright or by 180°, as the noise is."""
     rows, rates = _table(bank)["artefacts"], bank.facts["artefact_rates"]
@@ -256,9 +272,6 @@ def _scatter_artefacts(canvas, bank, rng):
     turns = rng.integers(2, size=len(chosen))
     places = rng.random((2, len(chosen))).tolist()
     for row, turn, y, x in zip(rows[chosen].tolist(), turns.tolist(), *places, strict=True):
-        *planes, level = bank.arrays(row)
-        if turn:
-            planes = [cv2.rotate(plane, cv2.ROTATE_180) for plane in planes]
-        h, w = planes[0].shape
-        sprite = Sprite(*planes, level, (), ())
+        sprite = _artefact(bank, row, turn)
+        h, w = sprite.labels.shape
         canvas.paste(sprite, int(y * (height - h + 1)), int(x * (width - w + 1)))

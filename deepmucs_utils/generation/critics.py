@@ -128,8 +128,12 @@ CRITICS = {"features": forest_scores, "CNN": cnn_scores}
 
 def _auc(labels, scores):
     """Area under the ROC curve, by the mean rank of the ones (Mann and Whitney)."""
+    return _auc_of_ranks(labels, rankdata(scores))
+
+
+def _auc_of_ranks(labels, ranks):
     ones = labels > 0.5
-    return (rankdata(scores)[ones].mean() - (ones.sum() + 1) / 2) / (~ones).sum()
+    return (ranks[ones].mean() - (ones.sum() + 1) / 2) / (~ones).sum()
 
 
 def judge(real, made, critic, per=1, seed=0, replicates=1000):
@@ -170,7 +174,7 @@ def judge(real, made, critic, per=1, seed=0, replicates=1000):
     rng = np.random.default_rng(seed)
     draws = aucs[rng.integers(len(aucs), size=(replicates, len(aucs)))].mean(1)
     null = [
-        np.mean([_auc(rng.permutation(truth), score) for truth, score in ranked])
+        np.mean([_auc_of_ranks(rng.permutation(truth), ranks) for truth, ranks in ranked])
         for _ in range(replicates)
     ]
     return {

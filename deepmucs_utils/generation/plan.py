@@ -12,6 +12,7 @@ import numpy as np
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.canvas import SYMMETRIES
 
+FITTING = 50  # rounds of scaling rows and columns; a few are enough
 CULTURES_PER_IMAGE = (2, 4)  # the paper's quoted examples show four; its Fig. 1 several
 
 
@@ -41,7 +42,7 @@ class ImagePlan:
     background: int
 
 
-def deal_counts(cells, images, rng, shares=None):
+def deal_counts(cells, images, rng, shares=None, areas=None):
     """Deal the cells of each culture to images.
 
     Each image gets two to four cultures where the counts allow it. In how many images a culture
@@ -55,8 +56,11 @@ def deal_counts(cells, images, rng, shares=None):
     images : int
     rng : numpy.random.Generator
     shares : ndarray of float, shape (images,), optional
-        How full the images shall be, relative to each other; default equally, whatever the number
-        of cultures in them.
+        How full the images shall be, relative to each other. Then every culture is in as many
+        images, and what chance leaves open is only which image gets the odd cell. Without it, cells
+        are dealt whatever the number of cultures in an image.
+    areas : sequence of float, optional
+        Mean area of a cell of each culture, px²; with ``shares``.
 
     Returns
     -------
@@ -68,7 +72,8 @@ def deal_counts(cells, images, rng, shares=None):
     least_per, most_per = (min(n, len(counts)) for n in CULTURES_PER_IMAGE)
     most_per = max(most_per, -(-len(counts) // images))  # few images must hold every culture
     wanted = rng.integers(least_per, most_per + 1, images)
-    appearances = _share_out(np.sqrt(counts), most, min(wanted.sum(), most.sum()))
+    often = np.sqrt(counts) if shares is None else np.ones(len(counts))
+    appearances = _share_out(often, most, min(wanted.sum(), most.sum()))
     wanted = _match(wanted, appearances.sum(), most_per, rng)
 
     present = np.zeros((images, len(counts)), bool)
@@ -79,16 +84,43 @@ def deal_counts(cells, images, rng, shares=None):
         present[chosen, culture] = True
         room[chosen] -= 1
 
-    if shares is None:
-        shares = np.ones(images)
-    else:  # an image of many cultures is no fuller
-        shares = shares / present.sum(1)
+    fitted = None if shares is None else _fit(present, shares, counts * np.asarray(areas))
     dealt = present.astype(int)
     for culture, count in enumerate(counts):
         places = np.flatnonzero(present[:, culture])
-        share = shares[places] / shares[places].sum() if len(places) else []
-        dealt[places, culture] += rng.multinomial(count - len(places), share)
+        if fitted is None:
+            share = np.ones(len(places)) / len(places)
+        else:
+            wanted = fitted[places, culture] * (count - len(places))
+            dealt[places, culture] += wanted.astype(int)
+            share = wanted % 1 / max((wanted % 1).sum(), 1e-9)
+        left = count - dealt[:, culture].sum()
+        dealt[places, culture] += rng.multinomial(left, share)
     return dealt
+
+
+def _fit(present, shares, areas):
+    """Share of each culture's cells that each image gets, so that the images' areas go with
+    ``shares``: rows and columns are scaled in turn (iterative proportional fitting).
+
+    Parameters
+    ----------
+    present : ndarray of bool, shape (images, cultures)
+    shares : ndarray of float, shape (images,)
+    areas : ndarray of float, shape (cultures,)
+        Area of each culture in the whole set.
+
+    Returns
+    -------
+    ndarray of float, shape (images, cultures)
+        Column sums are 1.
+    """
+    rows = shares / shares.sum() * areas.sum()
+    fitted = present.astype(float)
+    for _ in range(FITTING):
+        fitted *= (rows / fitted.sum(1))[:, None]
+        fitted *= areas / fitted.sum(0)
+    return fitted / areas
 
 
 def _share_out(weights, most, total):
@@ -245,12 +277,13 @@ def make_plan(recipe, bank, seed):
     blocks, n_blocks = assign_blocks(singles)
     dealers = _dealers(recipe, bank, blocks, n_blocks, rng)
 
+    areas = {culture: _mean_area(bank, culture) for culture in recipe.cells}
     scenes = [_scenes(bank, blocks, block, rng) for block in range(n_blocks)]
 
     plans, first_id = [], 1
     for cells, images, cover in recipe.stages():
         shares = rng.uniform(*cover, images) if cover else None
-        for counts in deal_counts(cells, images, rng, shares):
+        for counts in deal_counts(cells, images, rng, shares, [areas[c] for c in cells]):
             block = len(plans) % n_blocks
             pieces = tuple(
                 piece
@@ -260,6 +293,13 @@ def make_plan(recipe, bank, seed):
             plans.append(ImagePlan(len(plans), first_id, block, pieces, next(scenes[block])))
             first_id += int(counts.sum())
     return plans, _facts(recipe, bank, blocks, n_blocks)
+
+
+def _mean_area(bank, culture):
+    """Mean area of a donor's cell, px²."""
+    rows = np.concatenate([bank.cells(culture), bank.groups(culture)])
+    pieces = bank.cutouts.iloc[rows]
+    return pieces["area"].sum() / pieces["cells"].sum()
 
 
 def _dealers(recipe, bank, blocks, n_blocks, rng):

@@ -6,6 +6,7 @@ on Telea inpainting) altered and the area that it left alone.
 
 import json
 import zlib
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -18,8 +19,9 @@ from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
 from deepmucs_utils.data.masks import paint
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import write_text
 from deepmucs_utils.generation.bank import build_bank
-from deepmucs_utils.generation.blind_test import PAIRS, read_set, write_sheet
+from deepmucs_utils.generation.blind_test import PAIRS, write_sheet
 from deepmucs_utils.generation.critics import (
     CRITICS,
     LAGS,
@@ -27,6 +29,7 @@ from deepmucs_utils.generation.critics import (
     patch_features,
     power_spectrum,
 )
+from deepmucs_utils.generation.fields import centres, compare_fields, measure_field, read_scenes
 from deepmucs_utils.generation.leaks import guess_cultures
 from deepmucs_utils.generation.probes import PER_RING, cleared_patches, ring_patches
 from deepmucs_utils.generation.subsets import compose_set
@@ -34,6 +37,7 @@ from deepmucs_utils.generation.subsets import compose_set
 WAYS = ("ours", "naive", "blurred")
 MOST_IMAGES = 48
 LEAK_IMAGES = 120
+MOST_FIELDS = 48
 DISTANCES = np.arange(1, 9)  # px
 
 
@@ -59,12 +63,13 @@ def measure_realism(
     -------
     dict
         ``judged`` (list: ``probe, way, critic`` and what `critics.judge` gives), ``cleared`` and
-        ``rings`` (statistics by way), ``leaks`` and ``images``.
+        ``rings`` (statistics by way), ``fields`` (see `fields.compare_fields`), ``leaks`` (see
+        `leaks.guess_cultures`) and ``root_images``.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     livecell = LiveCell(root)
-    chosen = _choose(livecell, images, seed, cache)
+    chosen = choose_images(livecell, images, seed, cache)
     tasks = (delayed(_probe)(livecell.image_path(name), cells) for name, cells in chosen)
     probes = Parallel(n_jobs=jobs, return_as="generator")(tasks)
     probes = list(tqdm(probes, "probes", len(chosen), unit="image", disable=None))
@@ -78,20 +83,39 @@ def measure_realism(
     for probe, found, per, way, critic in tqdm(work, "critics", disable=None):
         result = judge(found["real"], found[way], CRITICS[critic], per, seed)
         judged.append({"probe": probe, "way": way, "critic": critic} | result)
+    sparse = _compose(root, out / "published", "DeepMuCS800", LEAK_IMAGES, seed, jobs, cache)
+    dense = _compose(root, out / "dense", "Dense_train", PAIRS, seed, jobs, cache)
+    real = ((livecell.image(name), _scene(livecell.image(name), own)) for name, own in chosen)
+    fields, *pictures = _fields(real, sparse, dense)
+    write_sheet(out, *pictures, seed)
     result = {
         "root_images": len(chosen),
         "judged": judged,
         "cleared": {way: _noise_statistics(found) for way, found in cleared.items()},
-        "rings": {way: _edge_statistics(found) for way, found in rings.items()},
-        "leaks": _leaks(root, out, seed, jobs, cache),
+        "rings": {way: edge_statistics(found) for way, found in rings.items()},
+        "fields": fields,
+        "leaks": guess_cultures(sparse, seed),
     }
-    _blind_test(livecell, chosen, root, out, seed, jobs, cache)
-    (out / "realism.json").write_text(json.dumps(result, indent=1))
+    write_text(out / "realism.json", json.dumps(result, indent=1))
     return result
 
 
-def _choose(livecell, images, seed, cache):
-    """Image names with their cells, evenly over the cultures."""
+def choose_images(livecell, images, seed, cache):
+    """Choose images evenly over the cultures.
+
+    Parameters
+    ----------
+    livecell : LiveCell
+    images : int
+        About this many: each culture's share is rounded up.
+    seed, cache
+        As elsewhere.
+
+    Returns
+    -------
+    list of (str, DataFrame)
+        File names, and their rows of the index.
+    """
     rng = np.random.default_rng(seed)
     by_culture = {}
     for split in SPLITS:
@@ -108,10 +132,14 @@ def _choose(livecell, images, seed, cache):
     return chosen
 
 
+def _scene(image, cells):
+    return paint(cells["polygon"].tolist(), *image.shape)
+
+
 def _probe(path, cells):
     """Cleared patches, rings, and patches on the rings of one image."""
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    scene = paint(cells["polygon"].tolist(), *image.shape)
+    scene = _scene(image, cells)
     rng = np.random.default_rng(zlib.crc32(Path(path).name.encode()))
     cleared = cleared_patches(image, scene.mask, rng)
     rings = ring_patches(image, scene, rng)
@@ -149,8 +177,20 @@ def _noise_statistics(patches):
     }
 
 
-def _edge_statistics(rings):
-    """Means over images of the rings' profiles, and the normal derivative at the matte's edge."""
+def edge_statistics(rings):
+    """Means over images of the rings' profiles, and the normal derivative at the matte's edge.
+
+    Parameters
+    ----------
+    rings : dict of str to list of Ring
+        By image.
+
+    Returns
+    -------
+    dict
+        ``mean`` and ``sd`` at `DISTANCES` and ``derivative`` (grey levels, and grey levels a px),
+        ``images``.
+    """
     rows = []
     for own in rings.values():
         profile = np.full((len(own), 2 * len(DISTANCES) + 1), np.nan)
@@ -178,33 +218,24 @@ def _normal_derivative(ring, at):
     return float(np.abs(along[0] * normal[0] + along[1] * normal[1])[edge].mean())
 
 
-def _leaks(root, out, seed, jobs, cache):
-    """Guess cultures in a set composed for it."""
-    cultures = _cultures(root, cache, jobs)
-    options = {"cultures": cultures, "n_images": LEAK_IMAGES, "seed": seed, "jobs": jobs}
-    folder = compose_set(root, out / "leak_set", "DeepMuCS800", cache=cache, **options)
-    return guess_cultures(folder, seed)
-
-
-def _blind_test(livecell, chosen, root, out, seed, jobs, cache):
-    """The sheet for people, with crops as full of cells as the real ones."""
-    cultures = _cultures(root, cache, jobs)
-    options = {"cultures": cultures, "n_images": PAIRS, "seed": seed, "jobs": jobs}
-    folder = compose_set(root, out / "blind_set", "Dense_train", cache=cache, **options)
-    rng = np.random.default_rng(seed)
-    real = []
-    for name, cells in chosen:
-        image = livecell.image(name)
-        scene = paint(cells["polygon"].tolist(), *image.shape)
-        masks = [scene.owner == row for row in rng.permutation(len(scene.masks))[:20]]
-        real.append((image, [mask for mask in masks if mask.any()]))
-    write_sheet(out, real, list(read_set(folder, rng)), seed)
-
-
-def _cultures(root, cache, jobs):
-    """Cultures of the train split that have single donors."""
+def _compose(root, folder, name, images, seed, jobs, cache):
+    """Compose a set of the cultures that the root has."""
     bank = build_bank(root, "train", cache, jobs)
-    return [culture for culture in CULTURE_NAMES if len(bank.cells(culture))]
+    cultures = [culture for culture in CULTURE_NAMES if len(bank.cells(culture))]
+    options = {"cultures": cultures, "n_images": images, "seed": seed, "jobs": jobs}
+    return compose_set(root, folder, name, cache=cache, **options)
+
+
+def _fields(real, sparse, dense):
+    """What fields of view hold, and the blind test's pictures: images with their cells' centres."""
+    sources = {"real": real, "published recipe": read_scenes(sparse), "dense": read_scenes(dense)}
+    fields, pictures = {}, {}
+    for kind, scenes in sources.items():
+        fields[kind], pictures[kind] = [], []
+        for image, scene in islice(scenes, MOST_FIELDS):
+            fields[kind].append(measure_field(image, scene))
+            pictures[kind].append((image, centres(scene)))
+    return compare_fields(fields), pictures["real"], pictures["dense"]
 
 
 def report(result):
@@ -220,6 +251,12 @@ def report(result):
     str
     """
     judged = pd.DataFrame(result["judged"]).round(3)
+    fields = {
+        (kind, quantity): values
+        for kind, own in result["fields"].items()
+        for quantity, values in own.items()
+        if quantity != "images"
+    }
     seams = pd.Series({way: found["derivative"] for way, found in result["rings"].items()})
     leaks = {name: leak for name, leak in result["leaks"].items() if leak}
     parts = [
@@ -229,5 +266,7 @@ def report(result):
         (seams / seams["real"]).round(3).to_string(),
         "Cultures guessed from outside the mattes: balanced accuracy against a permutation null",
         pd.DataFrame(leaks).T.round(3).to_string(),
+        "What an image holds: least, median, most",
+        pd.DataFrame(fields, index=["least", "median", "most"]).T.round(3).to_string(),
     ]
     return "\n".join(f"{part}\n" if place % 2 else part for place, part in enumerate(parts))

@@ -2,12 +2,12 @@ import json
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmucs_utils.data import index as module
+from deepmucs_utils.data import coco_blocks
 from deepmucs_utils.data.index import write_index
 from deepmucs_utils.errors import DeepMuCSError
 
@@ -41,7 +41,7 @@ def indexed(tmp_path, content, last=None, **layout):
     source = tmp_path / "coco.json"
     source.write_text(content if isinstance(content, str) else json.dumps(content, **layout))
     write_index(source, tmp_path / "cells", tmp_path / "images")
-    return pq.read_table(tmp_path / "cells"), pd.read_parquet(tmp_path / "images")
+    return pa.ipc.open_file(tmp_path / "cells").read_all(), pd.read_parquet(tmp_path / "images")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -49,7 +49,7 @@ def indexed(tmp_path, content, last=None, **layout):
 def test_the_index_is_the_document_whatever_its_spacing_and_the_blocks(
     tmp_path, monkeypatch, layout, block
 ):
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(coco_blocks, "BLOCK", block)
     content = document(40)
     expected = list(content["annotations"])
     cells, images = indexed(tmp_path, content, **LAYOUTS[layout])
@@ -67,7 +67,7 @@ def test_the_index_is_the_document_whatever_its_spacing_and_the_blocks(
 @settings(max_examples=25, deadline=None)
 def test_no_annotation_is_lost_or_doubled_at_a_blocks_edge(tmp_path_factory, cells, block, layout):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", block)
+        patch.setattr(coco_blocks, "BLOCK", block)
         folder = tmp_path_factory.mktemp("index")
         table, images = indexed(folder, document(cells, seed=cells), **LAYOUTS[layout])
     assert table["annotation_id"].to_pylist() == [7 * number for number in range(cells)]

@@ -18,7 +18,7 @@ def sheet(tmp_path):
     for name, grey in (("real", 128), ("made", 128)):
         image = np.full((200, 200), grey, np.uint8)
         image[mask] = 160 if name == "made" else 100
-        pictures[name] = [(image, [mask])]
+        pictures[name] = [(image, np.array([[99.5, 99.5]]))]
     write_sheet(tmp_path, pictures["real"], pictures["made"], seed=1)
     return tmp_path
 

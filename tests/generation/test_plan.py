@@ -65,11 +65,14 @@ def test_cells_that_the_border_often_spoils_are_drawn_earlier():
     assert first / 300 == pytest.approx(3 / 5, abs=0.08)
 
 
-def test_fuller_images_get_more_cells():
-    shares = np.array([1.0, 1.0, 3.0, 3.0])
-    dealt = deal_counts({"A172": 400, "BV2": 400}, 4, np.random.default_rng(0), shares)
-    assert dealt.sum(0).tolist() == [400, 400]
-    assert 2.4 < dealt[2:].sum() / dealt[:2].sum() < 3.6
+def test_images_are_as_full_as_wanted_whatever_the_sizes_of_their_cultures_cells():
+    areas = {"A172": 1200, "MCF7": 300, "SkBr3": 400, "BV2": 150, "Huh7": 1500}
+    cells = {culture: round(1.5e6 / area) for culture, area in areas.items()}
+    shares = np.random.default_rng(1).uniform(0.1, 0.5, 30)
+    dealt = deal_counts(cells, 30, np.random.default_rng(0), shares, list(areas.values()))
+    assert dealt.sum(0).tolist() == list(cells.values())
+    full = dealt @ np.array(list(areas.values()))
+    np.testing.assert_allclose(full / full.sum(), shares / shares.sum(), rtol=0.1)
 
 
 def test_blocks_share_no_well():

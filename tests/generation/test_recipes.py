@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.recipes import (
-    DENSE_COVER,
+    DENSE_DRAWN,
     MEAN_AREAS,
     PUBLISHED,
     get_recipe,
@@ -92,5 +92,5 @@ def test_in_a_dense_set_every_culture_covers_the_same_area():
     covers = [count * MEAN_AREAS[culture] for culture, count in recipe.cells.items()]
     assert covers == pytest.approx([covers[0]] * len(covers), rel=0.01)
     cover = sum(covers) / (recipe.images * 520 * 704)
-    assert cover == pytest.approx(sum(DENSE_COVER) / 2, rel=0.01)
+    assert cover == pytest.approx(sum(DENSE_DRAWN) / 2, rel=0.01)
     assert (recipe.images, recipe.split, "not published" in recipe.note) == (200, "train", True)

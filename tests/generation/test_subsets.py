@@ -190,7 +190,7 @@ def test_a_dense_set_is_dense_and_takes_most_cells_in_groups(root, some, cache, 
         root, tmp_path / "dense", "Dense_train", cultures=some, n_images=3, jobs=1, cache=cache
     )
     recipe = json.loads((out / "recipe.json").read_text())
-    assert 0.15 < recipe["cover"]["median"] < 0.5
+    assert 0.1 <= recipe["cover"]["least"] and recipe["cover"]["most"] <= 0.5
     provenance = pd.read_parquet(out / "provenance.parquet")
     assert len(provenance) == recipe["set"]["total"]
     pieces = provenance.groupby(["image_id", "piece"])["piece"].transform("size")

@@ -1,0 +1,118 @@
+"""What a field of view holds, real or composed: how full it is, who touches whom, how much debris.
+
+Patches can be told from nothing and the whole still look wrong. These are the differences that one
+sees from further away, in numbers.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from pycocotools import mask as coco_mask
+from scipy.spatial import cKDTree
+
+from deepmucs_utils.data.masks import Scene
+from deepmucs_utils.generation.artefacts import find_artefacts
+from deepmucs_utils.generation.groups import contacts
+
+LARGE = 961  # px²; LIVECell's bound between medium and large cells
+
+
+def read_scenes(folder):
+    """Images of a co-culture set and their visible masks, in the set's order.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Yields
+    ------
+    image : ndarray of uint8, shape (height, width)
+    scene : Scene
+        A row a cell; the masks of a set are disjoint.
+    """
+    folder = Path(folder)
+    coco = json.loads((folder / "annotations.json").read_text())
+    codes = {entry["id"]: [] for entry in coco["images"]}
+    for cell in coco["annotations"]:
+        codes[cell["image_id"]].append(cell["segmentation"])
+    for entry in coco["images"]:
+        image = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
+        owner, masks = np.full(image.shape, -1, np.int32), []
+        for row, code in enumerate(codes[entry["id"]]):
+            rle = {"size": code["size"], "counts": code["counts"].encode()}
+            x, y, w, h = coco_mask.toBbox(rle).astype(int)
+            mask = coco_mask.decode(rle)[y : y + h, x : x + w] > 0
+            owner[y : y + h, x : x + w][mask] = row
+            masks.append(((y, x, y + h, x + w), mask))
+        count = (owner >= 0).astype(np.uint8)
+        yield image, Scene(owner, count, masks, np.zeros(len(masks), bool))
+
+
+def centres(scene):
+    """Middles of the cells' boxes.
+
+    Returns
+    -------
+    ndarray of float, shape (rows, 2)
+        Row and column, px.
+    """
+    boxes = np.array([box for box, _ in scene.masks], float).reshape(-1, 4)
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def measure_field(image, scene):
+    """What one image holds.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+    scene : Scene
+
+    Returns
+    -------
+    dict of str to float
+        ``cells``; ``cover, touching, enclosed, large``: shares of the image that cells cover, of
+        cells that touch another, whose outline is by more than half in contact, and that reach
+        `LARGE`; ``nearest``: median distance from a cell's centre to the next one, px (NaN with a
+        single cell); ``specks``: artefacts in 10⁵ px² free of cells, NaN where less is free than a
+        twentieth of the image.
+    """
+    lengths, touching = contacts(scene)
+    close = np.array([sum(around.values()) for around in touching])
+    areas = np.array([mask.sum() for _, mask in scene.masks])
+    middles = centres(scene)
+    specks, searched = find_artefacts(image, scene.mask)
+    return {
+        "cells": float(len(areas)),
+        "cover": float(scene.mask.mean()),
+        "touching": float((close > 0).mean()),
+        "enclosed": float((close > lengths / 2).mean()),
+        "large": float((areas >= LARGE).mean()),
+        "nearest": float(np.median(cKDTree(middles).query(middles, 2)[0][:, 1]))
+        if len(middles) > 1
+        else np.nan,
+        "specks": 1e5 * len(specks) / searched if searched >= image.size / 20 else np.nan,
+    }
+
+
+def compare_fields(fields):
+    """Median and extremes over images.
+
+    Parameters
+    ----------
+    fields : dict of str to list of dict
+        By kind, what `measure_field` gives for each image.
+
+    Returns
+    -------
+    dict
+        ``{kind: {quantity: [least, median, most]}}``, and ``images`` of each kind.
+    """
+    found = {}
+    for kind, rows in fields.items():
+        table = pd.DataFrame(rows).quantile([0, 0.5, 1])
+        found[kind] = table.to_dict("list") | {"images": len(rows)}
+    return found
