@@ -8,9 +8,10 @@ kinds are trained anew, for a share of the run's iterations.
 import json
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pandas as pd
-from joblib import Parallel, delayed
 
 from deepmucs_utils import params, runs, scenarios
 from deepmucs_utils.evaluation.records import read_ground_truth
@@ -70,20 +71,24 @@ def train_kinds(p, kinds):
     folders = {kind: home / kind.replace(" ", "-") for kind in kinds}
     with runs.alone(home):
         missing = [kind for kind in kinds if not (folders[kind] / "training.json").is_file()]
-        tasks = [
-            delayed(_train)(
-                *(KINDS[kind](p, split) for split in ("train", "val")),
-                folders[kind],
-                model=p.model,
-                iterations=iterations(p),
-                seed=p.seed,
-                endless=runs.data_root(p) if kind == "endless co-cultures" else None,
-                cache=params.cache(),
-            )
-            for kind in missing
-        ]
+        sets = {kind: [KINDS[kind](p, split) for split in ("train", "val")] for kind in missing}
         jobs = 1 if torch.cuda.is_available() else min(2, os.cpu_count())
-        Parallel(n_jobs=jobs)(tasks)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
+            trainings = [
+                pool.submit(
+                    _train,
+                    *sets[kind],
+                    folders[kind],
+                    model=p.model,
+                    iterations=iterations(p),
+                    seed=p.seed,
+                    endless=runs.data_root(p) if kind == "endless co-cultures" else None,
+                    cache=params.cache(),
+                )
+                for kind in missing
+            ]
+            for training in trainings:
+                training.result()
     return folders
 
 

@@ -182,7 +182,7 @@ def agreement(ax, table, limits):
     ax.legend(fontsize="small")
 
 
-def shifted_mixes(ax, table, cultures):
+def shifted_mixes(ax, table, cultures, composed=None):
     """Predicted and corrected fraction against the true one, over mixes.
 
     Parameters
@@ -191,6 +191,8 @@ def shifted_mixes(ax, table, cultures):
     table : DataFrame
         From `correction.shift_mixes`.
     cultures : sequence of str
+    composed : DataFrame, optional
+        Sets that were composed in a mix: rows of `correction.composition` with the ``culture``.
     """
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for culture in cultures:
@@ -200,6 +202,11 @@ def shifted_mixes(ax, table, cultures):
         ax.plot(part["true"], part["predicted"], "x", color=colour, label=f"{name}, predicted")
         ax.plot(part["true"], part["corrected"], "o", color=colour, fillstyle="none",
                 label=f"{name}, corrected")  # fmt: skip
+        if composed is not None:
+            part = composed[composed["culture"] == culture].dropna()
+            ax.vlines(part["true"], part["low"], part["high"], color=colour, linewidth=1)
+            ax.plot(part["true"], part["corrected"], "s", color=colour, markersize=4,
+                    label=f"{name}, composed")  # fmt: skip
     ax.set(xlabel="true fraction", ylabel="estimated fraction", xlim=(-0.02, 1.02))
     ax.set_ylim(-0.02, 1.02)
     ax.legend(fontsize="small")
