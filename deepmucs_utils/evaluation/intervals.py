@@ -1,6 +1,9 @@
 """Every number of a model's metrics with its interval, in one go."""
 
+import math
+
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from deepmucs_utils.evaluation.bootstrap import (
@@ -11,7 +14,7 @@ from deepmucs_utils.evaluation.bootstrap import (
     interval,
 )
 from deepmucs_utils.evaluation.matching import average_precision, match_classes, metric_rows
-from deepmucs_utils.evaluation.metrics import AREA_RANGES, IOU_TYPES, METRICS, evaluate
+from deepmucs_utils.evaluation.metrics import AREA_RANGES, IOU_TYPES, METRICS, blank_few, evaluate
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 
 
@@ -98,3 +101,33 @@ def _limits(matches, area, blocks, replicates, seed, confidence):
 
 def _pair(limits):
     return np.clip([limits["low"], limits["high"]], 0, 100).tolist()
+
+
+def table_one_intervals(results):
+    """Table I with intervals: a row a training set and task, so that each entry has room.
+
+    Parameters
+    ----------
+    results : dict of str to dict
+        From `evaluate_with_intervals`, by the name of the training set.
+
+    Returns
+    -------
+    pandas.DataFrame of str
+        ``"12.3 [8.1, 15.9]"`` in percent, columns ``mAP, mAP50, …``; empty where a number rests on
+        fewer than `metrics.MIN_BIN` cells.
+    """
+    rows = {}
+    for name, metrics in results.items():
+        for side, iou_type in {"Det.": "bbox", "Seg.": "segm"}.items():
+            values = blank_few(metrics[iou_type])
+            rows[name, side] = {
+                "m" + key: "" if math.isnan(values[key]) else _with_limits(values, key)
+                for key in METRICS
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["Train dataset", "task"])
+
+
+def _with_limits(values, key):
+    low, high = values[f"{key} interval"]
+    return f"{values[key]:.1f} [{low:.1f}, {high:.1f}]"
