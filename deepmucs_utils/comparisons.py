@@ -73,7 +73,7 @@ def train_kinds(p, kinds):
         missing = [kind for kind in kinds if not (folders[kind] / "training.json").is_file()]
         sets = {kind: [KINDS[kind](p, split) for split in ("train", "val")] for kind in missing}
         jobs = 1 if torch.cuda.is_available() else min(2, os.cpu_count())
-        with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
             trainings = [
                 pool.submit(
                     _train,

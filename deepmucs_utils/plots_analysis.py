@@ -31,7 +31,7 @@ def precision_recall(ax, table, least=30):
         label = f"{LABELS.get(culture, culture)} (n = {part['n'].iloc[0]})"
         ax.plot(part["recall"], part["precision"], color=COLOURS.get(culture), label=label)
     ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
 
 
 def confusion(ax, table):
