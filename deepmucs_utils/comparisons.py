@@ -7,13 +7,15 @@ kinds are trained anew, for a share of the run's iterations.
 
 import json
 import os
+import subprocess
+import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
 from deepmucs_utils import params, runs, scenarios
+from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
 from deepmucs_utils.files import write_text
 
@@ -52,7 +54,8 @@ def iterations(p):
 def train_kinds(p, kinds):
     """Train the run's model on several kinds of scenes; what is trained already is kept.
 
-    On CPUs two trainings go on at a time, a thread each: the weights do not depend on that.
+    Each training is a process of its own with one thread, on CPUs two at a time, so that weights
+    do not depend on how many go on side by side.
 
     Parameters
     ----------
@@ -64,6 +67,11 @@ def train_kinds(p, kinds):
     -------
     dict of str to Path
         Folder of each trained model; its ``training.json`` has the ``seconds`` that it took.
+
+    Raises
+    ------
+    DeepMuCSError
+        If a training fails, with the sentence that it ended with.
     """
     import torch
 
@@ -71,36 +79,41 @@ def train_kinds(p, kinds):
     folders = {kind: home / kind.replace(" ", "-") for kind in kinds}
     with runs.alone(home):
         missing = [kind for kind in kinds if not (folders[kind] / "training.json").is_file()]
-        sets = {kind: [KINDS[kind](p, split) for split in ("train", "val")] for kind in missing}
-        jobs = 1 if torch.cuda.is_available() else min(2, os.cpu_count())
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-            trainings = [
-                pool.submit(
-                    _train,
-                    *sets[kind],
-                    folders[kind],
-                    model=p.model,
-                    iterations=iterations(p),
-                    seed=p.seed,
-                    endless=runs.data_root(p) if kind == "endless co-cultures" else None,
-                    cache=params.cache(),
-                )
-                for kind in missing
-            ]
-            for training in trainings:
-                training.result()
+        commands = [_command(p, kind, folders[kind]) for kind in missing]
+        with ThreadPoolExecutor(1 if torch.cuda.is_available() else 2) as pool:
+            for _ in pool.map(_train, commands, [folders[kind] for kind in missing]):
+                pass
     return folders
 
 
-def _train(train_set, val_set, folder, **options):
-    import torch
+def _command(p, kind, folder):
+    train_set, val_set = (KINDS[kind](p, split) for split in ("train", "val"))
+    options = {
+        "--val": val_set,
+        "--out": folder,
+        "--model": p.model,
+        "--iterations": iterations(p),
+        "--seed": p.seed,
+        "--cache": params.cache(),
+    }
+    if kind == "endless co-cultures":
+        options["--endless"] = runs.data_root(p)
+    words = [str(word) for option in options.items() for word in option]
+    command = [sys.executable, "-m", "deepmucs_utils.cli", "train", str(train_set), "--resume"]
+    return command + words
 
-    from deepmucs_utils.segmentation.training import train
 
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)
+def _train(command, folder):
+    folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    train(train_set, val_set, folder, resume=True, **options)
+    with open(folder / "training.log", "w") as log:
+        done = subprocess.run(
+            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log
+        )
+    if done.returncode:
+        lines = (folder / "training.log").read_text().strip().splitlines()
+        reason = lines[-1].removeprefix("deepmucs: error: ") if lines else "without a word."
+        raise DeepMuCSError(f"the training in {folder} failed: {reason}")
     seconds = json.dumps({"seconds": time.monotonic() - begun})
     write_text(folder / "training.json", f"{seconds}\n")
 

@@ -1,10 +1,12 @@
 """The same model is trained on each kind of scene, once, whatever goes on beside it."""
 
 import json
+import sys
 
 import pytest
 
 from deepmucs_utils import comparisons, params, runs
+from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.checkpoints import differences, read_config
 
 
@@ -47,3 +49,11 @@ def test_each_kind_has_as_many_images_as_the_runs_set(p):
     assert (table["images"] == len(own["images"])).all() and len(own["images"]) == 40
     assert table.loc[["co-cultures", "naive composites"], "cells"].nunique() == 1
     assert table["epochs"].iloc[0] == pytest.approx(20 * 12 / 40)
+
+
+def test_a_training_that_fails_says_why(tmp_path):
+    command = [sys.executable, "-m", "deepmucs_utils.cli", "train", str(tmp_path / "none")]
+    command += ["--val", str(tmp_path / "none"), "--out", str(tmp_path / "run")]
+    with pytest.raises(DeepMuCSError, match=r"the training in .*run failed: .*none"):
+        comparisons._train(command, tmp_path / "run")
+    assert not (tmp_path / "run" / "training.json").exists()
