@@ -251,7 +251,10 @@ def power(ax, table, test="curve"):
     """
     styles = ["o-", "s--", "^:", "v-."]
     for (cells, part), style in zip(table.groupby("cells"), styles, strict=False):
-        ax.plot(part["strength"], part[test], style, color="0.2", label=f"{cells} cells of each")
+        label = f"{cells} cells of each"
+        for _, side in part.groupby(part["strength"] > 0):  # no line across chance
+            ax.plot(side["strength"], side[test], style, color="0.2", label=label)
+            label = None
     ax.axhline(0.05, color="0.6", linewidth=0.8)
     ax.set(xlabel="strength of the interaction (log)", ylabel="share of sets", ylim=(0, 1.02))
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="upper center")
