@@ -419,17 +419,21 @@ def _predict(run_dir, images, out, overlays):
 
 def _evaluate(ground_truth, predictions, out, replicates):
     from deepmucs_utils.evaluation.intervals import evaluate_with_intervals
-    from deepmucs_utils.evaluation.metrics import METRICS, evaluate, write_metrics
+    from deepmucs_utils.evaluation.metrics import METRICS, blank_few, evaluate, write_metrics
 
     if replicates is None:
         metrics = evaluate(ground_truth, predictions)
     else:
         metrics = evaluate_with_intervals(ground_truth, predictions, replicates)
+    print(f"{metrics['n_images']} images, {metrics['n_cells']} cells")
     for task in ("bbox", "segm"):
+        values = blank_few(metrics[task])
         for key in (*METRICS, "AR"):
-            limits = metrics[task].get(f"{key} interval")
+            area = METRICS.get(key, (None, "all"))[1]
+            n = values["n" if area == "all" else "n" + area[0]]
+            limits = values.get(f"{key} interval")
             around = "" if limits is None else f"  [{limits[0]:.2f}, {limits[1]:.2f}]"
-            print(f"{task}  {key:4}  {metrics[task][key]:6.2f}{around}")
+            print(f"{task}  {key:4}  n {n:6}  {values[key]:6.2f}{around}")
     if replicates is not None:
         print(metrics["intervals"]["note"])
     print(write_metrics(metrics, out))

@@ -31,7 +31,7 @@ def precision_recall(ax, table, least=30):
         label = f"{LABELS.get(culture, culture)} (n = {part['n'].iloc[0]})"
         ax.plot(part["recall"], part["precision"], color=COLOURS.get(culture), label=label)
     ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
 
 
 def confusion(ax, table):
@@ -182,7 +182,7 @@ def agreement(ax, table, limits):
     ax.legend(fontsize="small")
 
 
-def shifted_mixes(ax, table, cultures):
+def shifted_mixes(ax, table, cultures, composed=None):
     """Predicted and corrected fraction against the true one, over mixes.
 
     Parameters
@@ -191,6 +191,8 @@ def shifted_mixes(ax, table, cultures):
     table : DataFrame
         From `correction.shift_mixes`.
     cultures : sequence of str
+    composed : DataFrame, optional
+        Sets that were composed in a mix: rows of `correction.composition` with the ``culture``.
     """
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for culture in cultures:
@@ -200,6 +202,11 @@ def shifted_mixes(ax, table, cultures):
         ax.plot(part["true"], part["predicted"], "x", color=colour, label=f"{name}, predicted")
         ax.plot(part["true"], part["corrected"], "o", color=colour, fillstyle="none",
                 label=f"{name}, corrected")  # fmt: skip
+        if composed is not None:
+            part = composed[composed["culture"] == culture].dropna()
+            ax.vlines(part["true"], part["low"], part["high"], color=colour, linewidth=1)
+            ax.plot(part["true"], part["corrected"], "s", color=colour, markersize=4,
+                    label=f"{name}, composed")  # fmt: skip
     ax.set(xlabel="true fraction", ylabel="estimated fraction", xlim=(-0.02, 1.02))
     ax.set_ylim(-0.02, 1.02)
     ax.legend(fontsize="small")
@@ -244,7 +251,10 @@ def power(ax, table, test="curve"):
     """
     styles = ["o-", "s--", "^:", "v-."]
     for (cells, part), style in zip(table.groupby("cells"), styles, strict=False):
-        ax.plot(part["strength"], part[test], style, color="0.2", label=f"{cells} cells of each")
+        label = f"{cells} cells of each"
+        for _, side in part.groupby(part["strength"] > 0):  # no line across chance
+            ax.plot(side["strength"], side[test], style, color="0.2", label=label)
+            label = None
     ax.axhline(0.05, color="0.6", linewidth=0.8)
     ax.set(xlabel="strength of the interaction (log)", ylabel="share of sets", ylim=(0, 1.02))
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="upper center")

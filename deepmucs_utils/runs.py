@@ -135,7 +135,7 @@ def data_root(p):
     from deepmucs_utils.data.phantom import write_phantom
 
     folder = params.cache() / f"phantom-{_phantom_state()}"
-    with _alone(folder):
+    with alone(folder):
         if not folder.is_dir():
             write_phantom(folder, jobs=os.cpu_count())
     return folder
@@ -168,7 +168,7 @@ def compose(p, split=None):
 
     p = for_split(p, split) if split else p
     root, folder = data_root(p), out_dir(p) / "sets" / label(p)
-    with _alone(folder):
+    with alone(folder):
         return compose_set(
             root,
             folder,
@@ -197,7 +197,7 @@ def train(p):
     from deepmucs_utils.segmentation import training
 
     folder = run_folder(p)
-    with _alone(folder):
+    with alone(folder):
         claim(p)
         if not (folder / "training.json").is_file():
             train_set, val_set = compose(p, "train"), compose(p, "val")
@@ -232,7 +232,7 @@ def predict(p, split="test"):
 
     folder = train(p)
     target = folder if split == "test" else folder / split
-    with _alone(folder):
+    with alone(folder):
         if not (target / "predictions.json").is_file():
             prediction.predict(folder, compose(p, split), target)
     return target / "predictions.json"
@@ -394,7 +394,7 @@ def _describe(p):
 
 
 @contextmanager
-def _alone(folder):
+def alone(folder):
     """Let one process at a time work on a folder; the others wait and then find it done."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):

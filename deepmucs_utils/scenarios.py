@@ -1,8 +1,8 @@
 """Sets of another kind than a run's own: pairs of cultures, monocultures, naive composites.
 
-Pairs have a known interaction (notebook 51). A root's monoculture images are scenes that nobody
-composed, and naive composites are what our pasting is compared with. Everything lies in the runs'
-folder and is made once.
+Pairs have a known interaction and mix (notebook 51). A root's monoculture images are scenes that
+nobody composed, and naive composites are what our pasting is compared with (notebook 44).
+Everything lies in the runs' folder and is made once.
 """
 
 import os
@@ -12,9 +12,11 @@ from deepmucs_utils import params, runs
 from deepmucs_utils.evaluation.real_scenes import write_monocultures
 from deepmucs_utils.evaluation.records import read_ground_truth
 
+SPARE_SEED = 1  # of the phantom that gives no donors; the phantom itself has 0
 
-def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=None):
-    """Compose images with many single cells of a few cultures and a known interaction.
+
+def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=None, mix=None):
+    """Compose images with many single cells of a few cultures, of known interaction and mix.
 
     Parameters
     ----------
@@ -29,6 +31,8 @@ def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=No
         Default 20.
     seed : int, optional
         Default that of ``p``.
+    mix : sequence of int, optional
+        Parts of the cells that each culture has, such as ``(99, 1)``; default equal parts.
 
     Returns
     -------
@@ -41,6 +45,7 @@ def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=No
     seed = p.seed if seed is None else seed
     name = f"Pairs_{split}-{'+'.join(cultures)}-{strength:g}-seed{seed}"
     name += f"-{n_images}images" if n_images else ""
+    name += f"-{'to'.join(map(str, mix))}" if mix else ""
     pull = ((cultures[0], cultures[1], float(strength)),) if strength else ()
     style = Style(placement="interacting" if pull else "uniform", interactions=pull)
     return compose_set(
@@ -53,10 +58,11 @@ def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=No
         jobs=os.cpu_count(),
         cache=params.cache(),
         style=style,
+        mix=dict(zip(cultures, mix, strict=True)) if mix else None,
     )
 
 
-def predict_set(p, folder):
+def predict_set(p, folder, model=None):
     """Predict a set with the model of a run, unless that was done.
 
     Parameters
@@ -64,52 +70,86 @@ def predict_set(p, folder):
     p : Parameters
     folder : Path
         The set.
+    model : Path, optional
+        Folder of another trained model; default the run of ``p``.
 
     Returns
     -------
     Path
-        ``predictions.json``, in the run's folder under the set's name.
+        ``predictions.json``, in the model's folder under the set's name.
     """
     from deepmucs_utils.segmentation.predict import predict
 
-    model = runs.train(p)
+    model = runs.train(p) if model is None else model
     target = model / "other_sets" / Path(folder).name
     if not (target / "predictions.json").is_file():
         predict(model, folder, target)
     return target / "predictions.json"
 
 
-def monocultures(p, split="test"):
-    """The root's monoculture images as a set, cut to the size of the run's own images.
+def real_scenes(p):
+    """Monoculture images that gave no cell to the run's test set: as many windows as it has images.
 
-    Of the test split those that gave the run's test set a cell are left out; of the other splits
-    as many windows are taken as the run's set has images.
+    They are the root's own test images. The phantom has so few that all of them give cells, so
+    there a second phantom is drawn.
 
     Parameters
     ----------
     p : Parameters
-    split : {"train", "val", "test"}
 
     Returns
     -------
     Path
-        Folder of the set.
+        Folder of the set; its windows have the size of the run's images.
     """
+    if p.data_root is not None:
+        return _windows(p, "test", p.data_root, runs.compose(p, "test"))
+    root = runs.data_root(p)
+    return _windows(p, "test", _spare_phantom(root.with_name(f"{root.name}-spare")))
+
+
+def monocultures(p, split="train"):
+    """Windows of the root's monoculture images: as many as the run's set has images.
+
+    Parameters
+    ----------
+    p : Parameters
+    split : {"train", "val"}
+
+    Returns
+    -------
+    Path
+        Folder of the set; its windows have the size of the run's images.
+    """
+    return _windows(p, split, runs.data_root(p))
+
+
+def _windows(p, split, root, without=None):
     own = runs.compose(p, split)
     folder = runs.out_dir(p) / "sets" / f"monocultures_{split}-for-{own.name}"
-    if not folder.is_dir():
-        images = read_ground_truth(own / "annotations.json")["images"]
-        write_monocultures(
-            runs.data_root(p),
-            folder,
-            split,
-            without=own if split == "test" else None,
-            window=(images[0]["height"], images[0]["width"]),
-            n_images=None if split == "test" else len(images),
-            cultures=p.cultures,
-            seed=p.seed,
-            cache=params.cache(),
-        )
+    with runs.alone(folder):
+        if not folder.is_dir():
+            images = read_ground_truth(own / "annotations.json")["images"]
+            write_monocultures(
+                root,
+                folder,
+                split,
+                without=without,
+                window=(images[0]["height"], images[0]["width"]),
+                n_images=len(images),
+                cultures=p.cultures,
+                seed=p.seed,
+                cache=params.cache(),
+            )
+    return folder
+
+
+def _spare_phantom(folder):
+    from deepmucs_utils.data.phantom import write_phantom
+
+    with runs.alone(folder):
+        if not folder.is_dir():
+            write_phantom(folder, seed=SPARE_SEED, jobs=os.cpu_count())
     return folder
 
 

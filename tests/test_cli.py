@@ -71,5 +71,5 @@ def test_evaluate_prints_and_writes_metrics(tmp_path, capsys):
     (tmp_path / "pred.json").write_text(json.dumps(found))
     arguments = [str(tmp_path / "gt.json"), str(tmp_path / "pred.json"), "--out", str(tmp_path)]
     assert main(["evaluate", *arguments]) == 0
-    assert re.search(r"segm +AP +100.00", capsys.readouterr().out)
+    assert re.search(r"segm +AP +n +1 +100.00", capsys.readouterr().out)
     assert json.loads((tmp_path / "metrics.json").read_text())["segm"]["AP"] == pytest.approx(100)

@@ -59,3 +59,24 @@ def test_every_kind_of_error_has_a_bar_for_each_model_with_its_number(ax):
     assert len(ax.patches) == 12
     assert [text.get_text() for text in ax.texts] == ["0", "1", "2", "3", "4", "5"] * 2
     assert set(plots_analysis.ERROR_COLOURS) == set(ERRORS)
+
+
+def test_power_of_attraction_and_of_repulsion_are_lines_of_their_own(ax):
+    strengths = [-2, -1, 1, 2]
+    table = pd.DataFrame({"strength": strengths * 2, "cells": [24] * 4 + [48] * 4, "curve": 0.5})
+    plots_analysis.power(ax, table)
+    lines = [list(line.get_xdata()) for line in ax.get_lines()]
+    assert lines[:-1] == [[-2, -1], [1, 2]] * 2
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown == ["24 cells of each", "48 cells of each"]
+
+
+def test_mixes_are_drawn_as_predicted_corrected_and_composed(ax):
+    table = pd.DataFrame({"culture": ["A172"] * 2, "true": [0.1, 0.9], "predicted": [0.2, 0.8],
+                          "corrected": [0.1, 0.9]})  # fmt: skip
+    composed = pd.DataFrame({"culture": ["A172"] * 2, "true": [0.9, 1.0],
+                             "corrected": [0.85, np.nan], "low": 0.7, "high": 1.0})  # fmt: skip
+    plots_analysis.shifted_mixes(ax, table, ["A172"], composed)
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.get_lines()}
+    assert drawn["A172, corrected"] == [[0.1, 0.1], [0.9, 0.9]]
+    assert drawn["A172, composed"] == [[0.9, 0.85]]

@@ -1,11 +1,13 @@
 """Sets of another kind are made once, from the right images, at the run's own size."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from deepmucs_utils import params, runs, scenarios
+from deepmucs_utils.data.cultures import CATEGORY_ID
 from deepmucs_utils.data.phantom import write_phantom
 
 
@@ -34,17 +36,44 @@ def test_a_pair_has_many_single_cells_of_each_culture_in_every_image(p):
     assert scenarios.compose_pair(p, ("A172", "SkBr3"), n_images=3) != folder
 
 
-def test_monocultures_are_windows_of_images_that_gave_the_test_set_no_cell(p):
-    folder = scenarios.monocultures(p)
+def test_the_cells_of_a_pair_are_mixed_as_asked(p):
+    folder = scenarios.compose_pair(p, ("SkBr3", "A172"), n_images=2, mix=(99, 1))
+    table = pd.read_parquet(folder / "provenance.parquet")
+    assert table["culture"].value_counts().to_dict() == {"SkBr3": 238, "A172": 2}
+    assert folder != scenarios.compose_pair(p, ("SkBr3", "A172"), n_images=2, mix=(9, 1))
+
+
+def test_real_scenes_are_windows_of_images_that_gave_the_test_set_no_cell(p):
+    folder = scenarios.real_scenes(p)
     content = json.loads((folder / "annotations.json").read_text())
     own = runs.compose(p, "test")
     donors = set(pd.read_parquet(own / "provenance.parquet")["donor_image"])
     sources = {image["source"] for image in content["images"]}
     assert sources and not sources & donors
-    size = json.loads((own / "annotations.json").read_text())["images"][0]
+    images = json.loads((own / "annotations.json").read_text())["images"]
+    assert len(content["images"]) <= len(images)
     assert {(i["height"], i["width"]) for i in content["images"]} == {
-        (size["height"], size["width"])
+        (images[0]["height"], images[0]["width"])
     }
+
+
+def test_on_the_phantom_real_scenes_come_from_a_second_phantom(p, tmp_path, monkeypatch):
+    """All its test images may be donors, so none of them is shown."""
+    own, seen = runs.compose(p, "test"), {}
+    monkeypatch.setattr(runs, "data_root", lambda p: tmp_path / "phantom")
+    monkeypatch.setattr(runs, "compose", lambda p, split: own)
+
+    def write(folder, seed, jobs):
+        seen.update(folder=folder, seed=seed)
+        return write_phantom(folder, images=1, cultures=["A172", "SkBr3"], seed=seed, jobs=1)
+
+    monkeypatch.setattr("deepmucs_utils.data.phantom.write_phantom", write)
+    folder = scenarios.real_scenes(replace(p, data_root=None, out_dir=tmp_path / "runs"))
+    content = json.loads((folder / "annotations.json").read_text())
+    assert seen["folder"] == tmp_path / "phantom-spare" and seen["seed"] == 1
+    assert {cell["category_id"] for cell in content["annotations"]} == {
+        CATEGORY_ID["A172"], CATEGORY_ID["SkBr3"]
+    }  # fmt: skip
 
 
 def test_the_controls_are_trained_on_as_many_images(p):

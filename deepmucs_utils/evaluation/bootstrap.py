@@ -16,7 +16,7 @@ from tqdm import tqdm
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import average_precision, match_classes, metric_rows
 from deepmucs_utils.evaluation.metrics import METRICS
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from deepmucs_utils.evaluation.records import one_class, read_ground_truth, read_predictions
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def bootstrap(
     metric="AP",
     iou_type="segm",
     confidence=0.95,
+    pooled=False,
 ):
     """Intervals of an AP for each model, and for each pair's difference.
 
@@ -72,6 +73,8 @@ def bootstrap(
     iou_type : {"bbox", "segm"}
     confidence : float
         How often the interval shall cover the AP on a set without end.
+    pooled : bool
+        Take all cultures for one class, named ``"cell"``.
 
     Returns
     -------
@@ -87,26 +90,27 @@ def bootstrap(
     Cells are matched once; a replicate only weights each image with how often it was drawn, which
     gives exactly the AP of a set that holds the image as many times. A draw that leaves a culture
     without cells is thrown away and drawn again, so each replicate is a mean over the same
-    cultures. Low and high are NaN where there is but one block.
+    cultures. Low and high are NaN where there is but one block that holds the culture.
 
     AP on few cells is optimistic, since it reads the best precision at each recall or beyond, and
     a replicate, with fewer different cells, is more so: its percentiles lie above the truth. So the
     interval is ``estimate - bias ± t * error``: bias is the replicates' mean minus the estimate,
     error their standard deviation times ``sqrt(B / (B - 1))``, t Student's for B - 1 degrees of
-    freedom, B the number of blocks. In simulations (78 images in 6 to 78 blocks, 117 cells of a
-    culture, true AP 34, measured 1.1 to 1.5 points too high on average), nominal 95 % intervals
-    covered the truth in 92 to 95 % of 200 sets, where percentiles did in 56 to 88 %; for the
-    difference of two models it was 88 to 93 %. With 32 cells of a culture in 40 images it was 80 %
-    for an AP, 88 % for a difference: below that, trust differences only.
+    freedom, B the number of blocks (for a single culture, of those that hold it). In simulations
+    (78 images in 6 to 78 blocks, 117 cells of a culture, true AP 34, measured 1.1 to 1.5 points too
+    high on average), nominal 95 % intervals covered the truth in 92 to 95 % of 200 sets, where
+    percentiles did in 56 to 88 %; for the difference of two models it was 88 to 93 %. With 32 cells
+    of a culture in 40 images it was 80 % for an AP, 88 % for a difference: below that, trust
+    differences only.
     """
     if metric not in METRICS:
         raise DeepMuCSError(f"metric {metric!r} is unknown; expected one of {', '.join(METRICS)}.")
     truth = read_ground_truth(ground_truth)
     rows, area = metric_rows(metric)
-    matches = {
-        name: match_classes(truth, read_predictions(path, truth), iou_type, area)
-        for name, path in predictions.items()
-    }
+    records = {name: read_predictions(path, truth) for name, path in predictions.items()}
+    if pooled:
+        truth, records = one_class(truth, records)
+    matches = {name: match_classes(truth, found, iou_type, area) for name, found in records.items()}
     cultures = {category["id"]: category["name"] for category in truth["categories"]}
     first = next(iter(matches.values()))
     cells = {
@@ -116,7 +120,8 @@ def bootstrap(
         raise DeepMuCSError(f"{ground_truth}: no cell that {metric} counts; nothing to resample.")
 
     blocks, by_image = image_blocks(truth, ground_truth)
-    weights, drawn = draw_images(blocks, np.stack(list(cells.values())), replicates, seed)
+    counts = np.stack(list(cells.values()))
+    weights, drawn = draw_images(blocks, counts, replicates, seed)
     weights = np.vstack([np.ones_like(blocks), weights])
     columns = {}
     with tqdm(total=len(matches) * len(cells), desc="bootstrap", disable=None) as progress:
@@ -130,20 +135,26 @@ def bootstrap(
         values[name, "all"] = values[name].mean(axis=1)
 
     n_blocks = len(np.unique(blocks))
-    limits = n_blocks, confidence
+    held = blocks_with_cells(blocks, counts)
+    held_by = {"all": n_blocks if (held > 1).any() else 1}
+    held_by |= dict(zip((cultures[category] for category in cells), held.tolist(), strict=True))
     n_cells = {cultures[category]: int(count.sum()) for category, count in cells.items()}
     n_cells = {"all": sum(n_cells.values())} | n_cells
     return Bootstrap(
         models=pd.DataFrame(
             {"model": name, "culture": culture, "n": n}
-            | _clip(interval(values[name, culture].to_numpy(), *limits))
+            | _clip(interval(values[name, culture].to_numpy(), held_by[culture], confidence))
             for name in matches
             for culture, n in n_cells.items()
         ),
         differences=pd.DataFrame(
             [
                 {"first": one, "second": two, "culture": culture, "n": n}
-                | interval((values[two, culture] - values[one, culture]).to_numpy(), *limits)
+                | interval(
+                    (values[two, culture] - values[one, culture]).to_numpy(),
+                    held_by[culture],
+                    confidence,
+                )
                 for one, two in combinations(matches, 2)
                 for culture, n in n_cells.items()
             ],
@@ -152,7 +163,7 @@ def bootstrap(
         replicates=pd.DataFrame({name: values[name, "all"][1:].to_numpy() for name in matches}),
         by_culture=values.drop(columns="all", level=1),
         n_blocks=n_blocks,
-        note=describe(n_blocks, by_image, replicates, drawn, confidence),
+        note=describe(held, n_blocks, by_image, replicates, drawn, confidence),
     )
 
 
@@ -207,8 +218,7 @@ def draw_images(blocks, cells, replicates, seed):
     drawn : int
         Number of draws made, those that lost a culture included.
     """
-    n_blocks = blocks.max() + 1
-    present = np.stack([np.bincount(blocks, weights=row, minlength=n_blocks) for row in cells]) > 0
+    n_blocks, present = blocks.max() + 1, _present(blocks, cells)
     generator = np.random.default_rng(seed)
     kept, drawn = np.empty((0, n_blocks), int), 0
     while len(kept) < replicates:
@@ -218,6 +228,27 @@ def draw_images(blocks, cells, replicates, seed):
         kept = np.vstack([kept, draws[complete]])
         drawn += complete[-1] + 1 if len(kept) == replicates else replicates
     return kept[:, blocks], int(drawn)
+
+
+def blocks_with_cells(blocks, cells):
+    """In how many blocks each culture has cells; from one alone no interval can be given.
+
+    Parameters
+    ----------
+    blocks, cells
+        See `draw_images`.
+
+    Returns
+    -------
+    ndarray of int, shape (K,)
+    """
+    return _present(blocks, cells).sum(axis=1)
+
+
+def _present(blocks, cells):
+    """Whether a culture has cells in a block; bool, shape (K, B)."""
+    return np.stack([np.bincount(blocks, weights=row, minlength=blocks.max() + 1) > 0
+                     for row in cells])  # fmt: skip
 
 
 def interval(values, n_blocks, confidence):
@@ -250,14 +281,19 @@ def _clip(limits):
     return limits | {"low": low, "high": high}
 
 
-def describe(n_blocks, by_image, replicates, drawn, confidence):
-    """What intervals rest on and are conditional on, in words for a caption."""
-    if n_blocks == 1:
-        return "All images share one donor block: no interval can be given."
+def describe(held, n_blocks, by_image, replicates, drawn, confidence):
+    """What intervals rest on and are conditional on, in words for a caption.
+
+    ``held`` is from `blocks_with_cells`.
+    """
+    if (held == 1).all():
+        return "Each culture lies in one donor block: no interval can be given."
+    alone = int((held == 1).sum())
     unit = "images (conditional on these donors)" if by_image else "donor blocks"
     return (
         f"{confidence:.0%} bootstrap intervals over {n_blocks} {unit}, {replicates} replicates "
         f"({drawn - replicates} draws without a cell of some culture were drawn again), corrected "
         "for the optimism of AP on few cells, for the models as trained: the spread between "
-        "trainings is not in them."
+        "trainings is not in them"
+        + (f", nor that of the {alone} culture(s) that lie in one block alone." if alone else ".")
     )

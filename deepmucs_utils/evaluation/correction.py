@@ -48,8 +48,11 @@ class Correction:
         -------
         ndarray of float, shape (K,)
             Not negative. Least squares, each count weighted by its Poisson error; without a
-            solution that fits better, a culture's number is 0.
+            solution that fits better, a culture's number is 0. All NaN where different numbers of
+            cells explain the same counts, as when a culture never gets its name.
         """
+        if np.linalg.matrix_rank(self.named) < len(self.cultures):
+            return np.full(len(self.cultures), np.nan)
         weight = 1 / np.sqrt(np.asarray(predicted) + 1.0)
         wanted = np.asarray(predicted) - self.false * n_images
         return nnls(self.named.T * weight[:, None], wanted * weight)[0]
@@ -138,6 +141,7 @@ def composition(counts, correction, val, replicates=200, seed=0):
             continue  # a draw without some culture teaches nothing about it
         drawn = counts.predicted[rng.integers(n, size=n)].sum(axis=0)
         draws.append(_share(learn_correction(again).apply(drawn, n)))
+    draws = [draw for draw in draws if not np.isnan(draw).any()]
     low, high = np.quantile(draws, [0.025, 0.975], axis=0) if draws else (np.nan, np.nan)
     return pd.DataFrame(
         {

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.bootstrap import interval
 
 
 def next_doubling(images, result, confidence=0.95):
@@ -26,9 +27,10 @@ def next_doubling(images, result, confidence=0.95):
     -------
     pandas.DataFrame
         One row an assumption, ``"steady"`` and (with three models or more) ``"shrinking"``:
-        ``gain`` (points of AP from the next doubling), ``low``, ``high`` (percentiles of the gain
-        over the paired replicates: they hold what the test set leaves open, not the spread
-        between trainings), ``AP`` (percent, at twice the largest set).
+        ``gain`` (points of AP from the next doubling), ``low``, ``high`` (`bootstrap.interval` of
+        the gain over the paired replicates: it holds what the test set leaves open, not the spread
+        between trainings), ``AP`` (percent, at twice the largest set), ``verdict``: whether the
+        interval tells the gain from zero.
 
     Raises
     ------
@@ -53,16 +55,11 @@ def next_doubling(images, result, confidence=0.95):
         share = np.where(slopes[:, -2] > 0, share, 1)
         steps = (doublings[-1] + 0.5 - middles[-1]) / (middles[-1] - middles[-2])
         gains["shrinking"] = slopes[:, -1] * share**steps
-    tail = (1 - confidence) / 2
-    return pd.DataFrame(
-        [
-            {
-                "assumption": name,
-                "gain": gain[0],
-                "low": np.quantile(gain[1:], tail),
-                "high": np.quantile(gain[1:], 1 - tail),
-                "AP": ap[0, -1] + gain[0],
-            }
-            for name, gain in gains.items()
-        ]
-    ).set_index("assumption")
+    table = pd.DataFrame.from_dict(
+        {name: interval(gain, result.n_blocks, confidence) for name, gain in gains.items()},
+        orient="index",
+    ).rename(columns={"estimate": "gain"})
+    table["AP"] = ap[0, -1] + table["gain"]
+    told_apart = (table["low"] > 0) | (table["high"] < 0)
+    table["verdict"] = np.where(told_apart, "told apart from zero", "not told apart from zero")
+    return table.rename_axis("assumption")

@@ -17,9 +17,10 @@ import pandas as pd
 from hotcoco import mask as rle
 from tqdm import tqdm
 
-from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID
+from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID, LABELS
 from deepmucs_utils.data.livecell import CACHE, LiveCell, read_images, read_index
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.records import read_ground_truth
 
 LEAST_VISIBLE = 0.25  # share of a cell inside a window; with less it is neither cell nor background
 
@@ -73,7 +74,8 @@ def write_monocultures(
     if kept.empty:
         raise DeepMuCSError(
             f"{livecell.annotation_file(split)}: none of the {len(images)} images of the {split} "
-            f"split is left{' that gave no donor' if given else ''}; take a root with more images."
+            f"split is left{' that gave no donor' if given else ''}; take a root with more images"
+            f"{', or compose a smaller set' if given else ''}."
         )
     chosen = _choose(_windows(kept, window), n_images, seed)
     cells = read_index(livecell, split, cache)
@@ -102,6 +104,61 @@ def write_monocultures(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def scene_table(results):
+    """Class-aware and pooled metrics of several models or sets, one below the other.
+
+    Parameters
+    ----------
+    results : dict of str to dict
+        From `metrics.evaluate`, by the row's name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an entry. Columns (task, AP), in percent: ``segmentation`` and ``detection``, each
+        ``AP``, ``AP50`` (mean over the cultures), ``AP pooled``, ``AP50 pooled`` (all cultures one
+        class); and ``images`` and ``cells`` under ``test``.
+    """
+    rows = {}
+    for name, metrics in results.items():
+        row = {("test", key): metrics[f"n_{key}"] for key in ("images", "cells")}
+        for task, iou_type in (("segmentation", "segm"), ("detection", "bbox")):
+            for end, values in (("", metrics[iou_type]), (" pooled", metrics["pooled"][iou_type])):
+                row |= {(task, key + end): values[key] for key in ("AP", "AP50")}
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def describe_scenes(folder):
+    """How many windows, wells and cells a set of `write_monocultures` has of each culture.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a culture (its name in print): ``windows``, ``images`` that they were cut from,
+        ``wells``, ``cells`` that count, ``cells a window`` (mean) and ``most`` in a window.
+    """
+    truth = read_ground_truth(Path(folder) / "annotations.json")
+    images = pd.DataFrame(truth["images"]).set_index("id")
+    counts = pd.Series([a["image_id"] for a in truth["annotations"] if not a.get("iscrowd")])
+    images["cells"] = counts.value_counts().reindex(images.index, fill_value=0)
+    by_culture = images.groupby(images["block"].str.split().str[0])
+    table = by_culture.agg(
+        windows=("file_name", "size"),
+        images=("source", "nunique"),
+        wells=("block", "nunique"),
+        cells=("cells", "sum"),
+        mean=("cells", "mean"),
+        most=("cells", "max"),
+    ).rename(columns={"mean": "cells a window"})
+    order = [name for name in LABELS if name in table.index]
+    return table.loc[order].rename(index=LABELS).rename_axis("culture")
 
 
 def _donors(folder):

@@ -131,7 +131,7 @@ def scale_counts(published, fraction):
     return cells
 
 
-def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False):
+def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False, mix=None):
     """Look up a set by name and scale it.
 
     Parameters
@@ -146,6 +146,9 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False):
         Number of images, instead of ``fraction``.
     nested : bool
         Whether a training set begins with the images of the next smaller one.
+    mix : dict of str to int, optional
+        Parts of each culture in a set of pairs, such as ``{"A172": 99, "SkBr3": 1}``; default equal
+        parts.
 
     Returns
     -------
@@ -168,11 +171,16 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False):
         raise DeepMuCSError(f"fraction {fraction}: expected a number above 0 and at most 1.")
     if n_images is not None and n_images < 1:
         raise DeepMuCSError(f"n_images {n_images}: expected at least 1.")
+    if mix is not None and (name not in PAIRS_IMAGES or set(mix) != set(kept)):
+        raise DeepMuCSError(
+            f"set {name} with the mix {mix}: expected one of {', '.join(PAIRS_IMAGES)}, and a part "
+            f"for each of {', '.join(kept)}."
+        )
 
     if name in DENSE_IMAGES:
         recipe = _dense(name, fraction, kept, n_images)
     elif name in PAIRS_IMAGES:
-        recipe = _pairs(name, fraction, kept, n_images)
+        recipe = _pairs(name, fraction, kept, n_images, mix)
     else:
         recipe = _published(name, fraction, kept, n_images)
     if nested:
@@ -222,11 +230,15 @@ def _dense(name, fraction, kept, n_images):
     )
 
 
-def _pairs(name, fraction, kept, n_images):
+def _pairs(name, fraction, kept, n_images, mix):
     """Many single cells of every culture in each image, none of them in a donor's group."""
     images = n_images or round(Fraction(str(fraction)) * PAIRS_IMAGES[name])
-    cells = dict.fromkeys([c for c in CULTURE_NAMES if c in kept], PAIRS_CELLS * images)
+    parts = {c: 1 if mix is None else mix[c] for c in CULTURE_NAMES if c in kept}
+    total = PAIRS_CELLS * images * len(parts)
+    cells = scale_counts(parts, Fraction(total, sum(parts.values())))
     note = f"not published: {PAIRS_CELLS} single cells of each culture an image, on average"
+    if mix is not None:
+        note += f", mixed {':'.join(map(str, parts.values()))}"
     return Recipe(name, name.removeprefix("Pairs_"), images, cells, CANVAS, note, grouped=0.0)
 
 

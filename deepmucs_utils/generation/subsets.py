@@ -48,6 +48,7 @@ def compose_set(
     only=None,
     nested=False,
     style=None,
+    mix=None,
 ):
     """Compose a co-culture set from a LIVECell root.
 
@@ -73,6 +74,8 @@ def compose_set(
         Let a training set begin with the images of the next smaller one.
     style : compose.Style, optional
         How cells are placed and pasted.
+    mix : dict of str to int, optional
+        See `recipes.get_recipe`.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def compose_set(
     """
     out = Path(out)
     style = style or Style()
-    recipe = get_recipe(set_name, fraction, cultures, n_images, nested)
+    recipe = get_recipe(set_name, fraction, cultures, n_images, nested, mix)
     if only is not None and not 0 <= only < recipe.images:
         raise DeepMuCSError(
             f"image {only}: not in {set_name}; expected a number from 0 to {recipe.images - 1}."

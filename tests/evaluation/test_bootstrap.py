@@ -149,6 +149,41 @@ def test_a_single_block_gives_no_interval(tmp_path):
     assert result.models["low"].isna().all() and "one donor block" in result.note
 
 
+def test_cultures_that_lie_in_one_block_each_give_no_interval(tmp_path):
+    """Three monocultures of one well each: every draw that keeps all three is the set itself."""
+    names = ("A172", "BV2", "MCF7")
+    cells = [cell(name, square(10, 10), image) for image, name in enumerate(names)]
+    found = [detection("A172", square(10, 10), 0.9, 0)]
+    paths = write(tmp_path, dataset(cells, 3, blocks=["a", "b", "c"]), found)
+    result = bootstrap(paths[0], {"one": paths[1], "other": paths[1]}, replicates=20)
+    assert result.models["low"].isna().all() and result.differences["high"].isna().all()
+    assert "Each culture lies in one donor block" in result.note
+
+
+def test_a_culture_in_one_block_alone_has_no_interval_and_the_note_counts_it(scene, tmp_path):
+    truth, predictions = read_ground_truth(scene[0]), scene[1]
+    truth["annotations"] = [
+        one for one in truth["annotations"] if one["category_id"] > 1 or one["image_id"] % 4 == 0
+    ]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(truth))
+    result = bootstrap(path, predictions, replicates=20)
+    unknown = result.models["low"].isna()
+    assert set(result.models[unknown]["culture"]) == {"A172"}
+    assert "nor that of the 1 culture(s) that lie in one block alone" in result.note
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+def test_pooled_it_is_what_evaluate_says_of_one_class(scene, iou_type):
+    truth, predictions = scene
+    result = bootstrap(truth, predictions, replicates=5, iou_type=iou_type, pooled=True)
+    assert set(result.models["culture"]) == {"all", "cell"}
+    for name, path in predictions.items():
+        row = result.models.set_index(["model", "culture"]).loc[name, "all"]
+        pooled = evaluate(truth, path)["pooled"][iou_type]
+        assert row["estimate"] == pytest.approx(pooled["AP"], abs=1e-9) and row["n"] == pooled["n"]
+
+
 def test_what_cannot_be_resampled_is_refused(tmp_path):
     truth, found = write(tmp_path, dataset([], 2), [])
     with pytest.raises(DeepMuCSError, match="metric 'mAP' is unknown"):

@@ -63,3 +63,14 @@ def test_a_culture_that_the_validation_set_lacks_is_named():
 def test_a_name_that_is_left_out_makes_its_cell_missed_and_its_own_cells_false():
     kept = keep_cultures(VAL, ["A172"])
     assert kept.confusion[0].tolist() == [[60, 20], [2, 0]]
+
+
+def test_where_a_culture_never_gets_its_name_nothing_is_corrected():
+    """All cells are called BV2: any mix of the two explains the counts."""
+    counts = Counts(("A172", "BV2"), np.array([[[0, 8, 2], [0, 9, 1], [0, 1, 0]]] * 3))
+    correction = learn_correction(counts)
+    assert np.isnan(correction.apply([0, 18], 1)).all()
+    table = composition(counts, correction, counts)
+    assert table["predicted"].tolist() == [0, 1]
+    assert table[["corrected", "low", "high"]].isna().all(axis=None)
+    assert shift_mixes(counts, correction, {"1:1": {"A172": 1, "BV2": 1}})["corrected"].isna().all()

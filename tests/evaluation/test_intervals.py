@@ -7,7 +7,7 @@ import pytest
 from coco_scenes import blobs, cell, dataset, square, write
 
 from deepmucs_utils.evaluation.bootstrap import bootstrap
-from deepmucs_utils.evaluation.intervals import evaluate_with_intervals
+from deepmucs_utils.evaluation.intervals import evaluate_with_intervals, table_one_intervals
 from deepmucs_utils.evaluation.metrics import METRICS, evaluate, read_metrics, write_metrics
 
 
@@ -29,7 +29,8 @@ def test_intervals_are_those_of_each_metrics_own_bootstrap(paths):
                 ours = metrics[iou_type]
                 if row["culture"] != "all":
                     ours = ours["per_class"][row["culture"]]
-                assert ours[f"{metric} interval"] == pytest.approx([row["low"], row["high"]])
+                wanted = pytest.approx([row["low"], row["high"]], nan_ok=True)
+                assert ours[f"{metric} interval"] == wanted
             assert metrics[iou_type][metric] == plain[iou_type][metric]
         low, high = metrics[iou_type]["AR interval"]
         assert low < metrics[iou_type]["AR"] < high
@@ -50,3 +51,12 @@ def test_the_file_has_null_for_numbers_and_intervals_that_rest_on_few_cells(tmp_
     assert segm["per_class"]["BV2"]["AP interval"] == [None, None]
     assert segm["AP"] == 0 and segm["APl interval"] == [None, None] and segm["ns"] == 33
     assert np.isnan(read_metrics(path)["segm"]["APl interval"]).all()
+
+
+def test_table_one_with_intervals_says_both_or_nothing():
+    values = dict.fromkeys(METRICS, 50.0) | {"AR": 60.0, "n": 90, "ns": 60, "nm": 30, "nl": 19}
+    values |= {f"{key} interval": [40.04, 60.06] for key in METRICS}
+    table = table_one_intervals({"Demo40": {"bbox": values, "segm": values | {"AP": 51.26}}})
+    assert table.loc[("Demo40", "Seg."), "mAP"] == "51.3 [40.0, 60.1]"
+    assert table.loc[("Demo40", "Det."), "mAPm"] == "50.0 [40.0, 60.1]"
+    assert (table["mAPl"] == "").all() and list(table.columns)[1:3] == ["mAP50", "mAP75"]

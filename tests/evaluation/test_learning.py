@@ -1,9 +1,11 @@
 """A learning curve carried on by one doubling, steadily or with shrinking gains."""
 
+import numpy as np
 import pytest
 from test_claims import result
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.bootstrap import interval
 from deepmucs_utils.evaluation.learning import next_doubling
 
 
@@ -28,10 +30,21 @@ def test_gains_that_grow_are_not_taken_to_grow_on():
     assert next_doubling([1, 2, 4], curve(60, 62, 70)).loc["shrinking", "gain"] == pytest.approx(8)
 
 
-def test_the_replicates_give_the_limits():
-    draws = [[[60], [60 + gain]] for gain in range(101)]
+def test_a_steady_gain_is_as_sure_as_the_last_step_by_doublings():
+    """Gains of 0 to 20 in two doublings: half as much, and half as wide, in one."""
+    draws = [[[60], [60 + gain]] for gain in range(21)]
+    table = next_doubling([1, 4], result([[60], [70]], draws, cultures=["A172"]))
+    step = interval(np.array([10, *range(21)]), 5, 0.95)
+    assert table.loc["steady", ["gain", "low", "high"]].tolist() == pytest.approx(
+        [value / 2 for value in step.values()]
+    )
+    assert table.loc["steady", "verdict"] == "not told apart from zero"
+
+
+def test_a_gain_that_hardly_varies_is_told_apart_from_zero():
+    draws = [[[60], [70 + wobble]] for wobble in (-1, 0, 1)]
     table = next_doubling([1, 2], result([[60], [70]], draws, cultures=["A172"]))
-    assert table.loc["steady", ["gain", "low", "high"]].tolist() == pytest.approx([10, 2.5, 97.5])
+    assert table.loc["steady", "verdict"] == "told apart from zero"
 
 
 @pytest.mark.parametrize("images", [[800], [800, 800], [1600, 800]])

@@ -11,7 +11,11 @@ from coco_scenes import square
 from deepmucs_utils.data.cultures import CATEGORY_ID
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.evaluation.real_scenes import write_monocultures
+from deepmucs_utils.evaluation.real_scenes import (
+    describe_scenes,
+    scene_table,
+    write_monocultures,
+)
 
 NAMES = [
     "A172_Phase_C7_1_00d00h00m_1.tif",
@@ -83,6 +87,11 @@ def test_a_model_that_names_every_cell_a172_is_right_pooled_and_half_right_by_cl
     assert metrics["pooled"]["segm"]["AP"] == pytest.approx(100)
     assert metrics["segm"]["per_class"]["BV2"]["AP"] == 0
     assert metrics["segm"]["per_class"]["A172"]["AP"] == pytest.approx(50)  # BV2's come first
+    row = scene_table({"a model": metrics}).loc["a model"]
+    assert row["segmentation"].to_dict() == pytest.approx(
+        {"AP": 25, "AP50": 25, "AP pooled": 100, "AP50 pooled": 100}
+    )
+    assert row["test"].to_dict() == {"images": 4, "cells": 12}
 
 
 def test_images_that_gave_a_donor_are_left_out(write, tmp_path):
@@ -97,6 +106,17 @@ def test_images_that_gave_a_donor_are_left_out(write, tmp_path):
     with pytest.raises(DeepMuCSError, match="none of the 4 images .* gave no donor"):
         write("none", without=donors)
     assert not (tmp_path / "none").exists()
+
+
+def test_the_table_of_scenes_counts_windows_images_wells_and_cells(write):
+    """Windows of 60 × 48 px: in each image three cells in the first, half of one in the second."""
+    folder, _ = write(window=(60, 48))
+    table = describe_scenes(folder)
+    assert list(table.index) == ["A172", "BV-2"]
+    assert table.loc["BV-2"].to_dict() == {
+        "windows": 4, "images": 2, "wells": 2, "cells": 8, "cells a window": 2, "most": 3
+    }  # fmt: skip
+    assert table.loc["A172", "wells"] == 1
 
 
 def test_windows_cut_cells_and_slivers_count_as_neither_cell_nor_background(write):

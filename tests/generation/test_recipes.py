@@ -63,6 +63,8 @@ def test_ties_go_to_the_first_culture():
         ({"name": "Demo40", "fraction": 0}, "fraction 0"),
         ({"name": "Demo40", "fraction": 0.001}, "at least one image"),
         ({"name": "Demo40", "cultures": ["Huh7"]}, "a cell for each"),
+        ({"name": "Demo40", "cultures": ["Huh7"], "mix": {"Huh7": 1}}, "one of Pairs_val"),
+        ({"name": "Pairs_val", "cultures": ["Huh7"], "mix": {"A172": 1}}, "a part for each"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_in_one_sentence(arguments, message):
@@ -94,3 +96,14 @@ def test_in_a_dense_set_every_culture_covers_the_same_area():
     cover = sum(covers) / (recipe.images * 520 * 704)
     assert cover == pytest.approx(sum(DENSE_DRAWN) / 2, rel=0.01)
     assert (recipe.images, recipe.split, "not published" in recipe.note) == (200, "train", True)
+
+
+@pytest.mark.parametrize(
+    ("mix", "cells"),
+    [(None, (600, 600)), ((9, 1), (1080, 120)), ((1, 99), (12, 1188)), ((2, 1), (800, 400))],
+)
+def test_pairs_are_mixed_as_asked_and_their_total_stays(mix, cells):
+    pair = ("A172", "SkBr3")
+    mix = mix and dict(zip(pair, mix, strict=True))
+    recipe = get_recipe("Pairs_test", cultures=pair, n_images=10, mix=mix)
+    assert recipe.cells == dict(zip(pair, cells, strict=True))
