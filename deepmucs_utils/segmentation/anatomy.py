@@ -243,9 +243,7 @@ def objectness(model, cfg, image):
     features = model.eval().backbone(_preprocess(model, cfg, image).tensor)
     names = model.proposal_generator.in_features
     logits, _ = model.proposal_generator.rpn_head([features[name] for name in names])
-    return {
-        name: x[0].sigmoid().amax(0).numpy() for name, x in zip(names, logits, strict=True)
-    }
+    return {name: x[0].sigmoid().amax(0).numpy() for name, x in zip(names, logits, strict=True)}
 
 
 @torch.no_grad()
