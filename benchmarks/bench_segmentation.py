@@ -269,7 +269,7 @@ def on_gpu(source, folder, model="paper"):
 PREPARED = {
     "channels_last": lambda network: None,
     "contiguous": lambda network: network.to(memory_format=torch.contiguous_format),
-    "channels_last, compiled": lambda network: network.backbone.bottom_up.compile(),
+    "channels_last, compiled": lambda network: network.backbone.bottom_up.net.compile(),
 }
 
 

@@ -67,10 +67,10 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
             predict_set(model, cfg, source, path)
             seconds = (time.process_time() - begun) / len(source.images)
             metrics = evaluate(source.folder / "annotations.json", path)["segm"]
-            rows[factor] = {
+            rows[round(factor, 2)] = {
                 key: metrics[key] for key in ("AP", "AP50", "AP75", "APs", "APm", "APl")
             }
-            rows[factor]["CPU seconds an image"] = seconds
+            rows[round(factor, 2)]["CPU seconds an image"] = seconds
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("test scale")
 
 
@@ -91,7 +91,7 @@ def main():
     print(
         f"{cfg.MODEL.RESNEST.VARIANT}, {cfg.SOLVER.MAX_ITER} iterations, trained at scales "
         f"{', '.join(map(str, trained))}; {options.set.name}: {len(source)} images, {cells} cells; "
-        f"{machine['cpus']} CPUs, GPU: {machine['gpu']}; commit {machine['commit']}"
+        f"{machine['cpus']} CPUs, GPU: {machine['gpu']}"
     )
     print(scales(options.run, options.set).round(2).to_string())
 

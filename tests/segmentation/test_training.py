@@ -97,6 +97,20 @@ def test_the_loss_falls_and_the_curves_say_so(whole_run):
     assert list(whole_run.glob("tensorboard/events*"))
 
 
+def test_the_weights_with_the_best_validation_are_kept(tiny_set, tmp_path, monkeypatch):
+    scores = iter([10.0, 30.0, 20.0])
+
+    def evaluate(truth, predictions):
+        values = dict.fromkeys(("AP", "AP50", "AP75"), next(scores))
+        return {"bbox": values, "segm": values}
+
+    monkeypatch.setattr("deepmucs_utils.segmentation.trainer.evaluate", evaluate)
+    run(tiny_config(6), tiny_set, tmp_path)
+    assert load(tmp_path / "best.pth")["iteration"] == 4
+    assert load(tmp_path / "last.pth")["iteration"] == 6
+    assert not same_weights(tmp_path / "best.pth", tmp_path / "last.pth")
+
+
 def test_other_seeds_give_other_weights(tiny_set, whole_run, tmp_path):
     run(tiny_config(6, seed=1), tiny_set, tmp_path)
     assert not same_weights(tmp_path / "last.pth", whole_run / "last.pth")
