@@ -5,6 +5,9 @@ on the demo canvas. Times are medians with the quartiles of the single steps, in
 that a machine that grows slower meanwhile does not favour one of the variants.
 """
 
+from deepmucs_utils import segmentation  # noqa: F401  (first: it quiets what detectron2 sets off)
+
+# isort: split
 import statistics
 import tempfile
 import time
@@ -139,7 +142,10 @@ def _wait():
 
 
 def variants(fixed, endless, folder):
-    """Steps of ``small`` before and after, and on both kinds of set without and with a loader."""
+    """Steps of ``small`` before and after, and on both kinds of set without and with a loader.
+
+    A loader is a process of its own that makes the next batches during the step.
+    """
 
     def workers(number):
         def change(cfg):
@@ -153,7 +159,7 @@ def variants(fixed, endless, folder):
             rows["torchvision's gradient"] += training_steps(fixed, folder)
         for name, source in (("fixed set", fixed), ("endless", endless)):
             for number in (0, 1):
-                name_of = f"sampling, {name}, {number} workers"
+                name_of = f"sampling, {name}, {number} loaders"
                 rows[name_of] += training_steps(source, folder, change=workers(number))
     return {name: pd.DataFrame(steps) for name, steps in rows.items()}
 
@@ -173,7 +179,9 @@ def shares(rows):
 def spread(rows):
     """Quartiles of a step, ms, and images a second at the median."""
     steps = pd.DataFrame({name: steps["step"] for name, steps in rows.items()})
-    table = steps.quantile([0.25, 0.5, 0.75]).T.set_axis(["quartile", "median", "quartile"], axis=1)
+    table = steps.quantile([0.25, 0.5, 0.75]).T.set_axis(
+        ["lower quartile", "median", "upper quartile"], axis=1
+    )
     batch = training_config("small", CATEGORIES).SOLVER.IMS_PER_BATCH
     table["images a second"] = 1000 * batch / steps.median()
     return table
