@@ -1,9 +1,13 @@
 """Time of a training step and of a prediction, by part; deformable convolution before and after.
 
 ``small`` on the CPU, always; ``paper`` where there is a GPU. The data are a phantom's co-cultures
-on the demo canvas.
+on the demo canvas. Times are medians with the quartiles of the single steps, in rounds by turns, so
+that a machine that grows slower meanwhile does not favour one of the variants.
 """
 
+from deepmucs_utils import segmentation  # noqa: F401  (first: it quiets what detectron2 sets off)
+
+# isort: split
 import statistics
 import tempfile
 import time
@@ -20,6 +24,7 @@ from torchvision.ops import deform_conv2d
 
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.data.phantom import write_phantom
+from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.subsets import compose_set
 from deepmucs_utils.segmentation import resnest
 from deepmucs_utils.segmentation.endless import EndlessSet
@@ -28,7 +33,7 @@ from deepmucs_utils.segmentation.samples import CoCultureSet, Samples, batches
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.training import training_config
 
-STEPS, WARM = 6, 2
+STEPS, WARM, ROUNDS = 6, 2, 2
 
 
 def run():
@@ -42,15 +47,18 @@ def run():
         fixed = CoCultureSet(composed)
         endless = EndlessSet(composed, root, cache)
         _table("Deformable convolution of `small`, forward and backward, ms", deformable())
-        with before():
-            rows = {"torchvision's gradient": training_step(fixed, folder)}
-        rows["sampling (now)"] = training_step(fixed, folder)
-        rows["sampling, endless co-cultures"] = training_step(endless, folder)
-        _table("A training step of `small`, ms", pd.DataFrame(rows).T)
-        _table("Loading one sample, ms", loading(fixed, endless))
+        cfg = training_config("small", CATEGORIES)
+        height, width = cfg.INPUT.CROP.SIZE
+        rows = variants(fixed, endless, folder)
+        title = f"`small`, {cfg.SOLVER.IMS_PER_BATCH} crops of {height} × {width} px a step"
+        _table(f"{title}: ms of the parts", parts(rows))
+        _table(f"{title}: share of the parts, %", shares(rows))
+        _table(f"{title}: ms of {ROUNDS * STEPS} steps", spread(rows))
+        _table("One sample, ms", loading(fixed, endless))
         _table("A prediction of `small`, ms an image", prediction(fixed))
         if torch.cuda.is_available():
-            _table("A training step of `paper` on the GPU", on_gpu(fixed, folder))
+            _table("A training step of `paper` on the GPU, ms", on_gpu(fixed, folder))
+            _table("A prediction of `paper` on the GPU, ms an image", prediction(fixed, "paper"))
         else:
             print("`paper` on a GPU: not measured, there is none.")
 
@@ -133,55 +141,105 @@ def _wait():
         torch.cuda.synchronize()
 
 
-def training_step(source, folder, model="small", change=lambda cfg: None):
-    """Time of a step by part; each loss' backward pass counts as one part."""
+def variants(fixed, endless, folder):
+    """Steps of ``small`` before and after, and on both kinds of set without and with a loader.
+
+    A loader is a process of its own that makes the next batches during the step.
+    """
+
+    def workers(number):
+        def change(cfg):
+            cfg.DATALOADER.NUM_WORKERS = number
+
+        return change
+
+    rows = defaultdict(list)
+    for _ in range(ROUNDS):
+        with before():
+            rows["torchvision's gradient"] += training_steps(fixed, folder)
+        for name, source in (("fixed set", fixed), ("endless", endless)):
+            for number in (0, 1):
+                name_of = f"sampling, {name}, {number} loaders"
+                rows[name_of] += training_steps(source, folder, change=workers(number))
+    return {name: pd.DataFrame(steps) for name, steps in rows.items()}
+
+
+def parts(rows):
+    """Medians of the parts of a step, ms; the backward pass of all losses counts as one part."""
+    return pd.DataFrame({name: steps.median() for name, steps in rows.items()}).T
+
+
+def shares(rows):
+    """Mean share of the parts in a step, percent; they sum to 100."""
+    means = pd.DataFrame({name: steps.mean() for name, steps in rows.items()}).T
+    whole = means.pop("step")
+    return 100 * means.div(whole, axis=0)
+
+
+def spread(rows):
+    """Quartiles of a step, ms, and images a second at the median."""
+    steps = pd.DataFrame({name: steps["step"] for name, steps in rows.items()})
+    table = steps.quantile([0.25, 0.5, 0.75]).T.set_axis(
+        ["lower quartile", "median", "upper quartile"], axis=1
+    )
+    batch = training_config("small", CATEGORIES).SOLVER.IMS_PER_BATCH
+    table["images a second"] = 1000 * batch / steps.median()
+    return table
+
+
+def training_steps(
+    source, folder, model="small", change=lambda cfg: None, prepare=lambda network: None
+):
+    """Times of single steps by part, ms; list of dict."""
     cfg = training_config(model, CATEGORIES)
     change(cfg)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         training = Trainer(cfg, source, source, Path(out))
+    prepare(training.network)
     clock = Clock(training.network)
     loader = batches(training.samples, cfg, start=0)
-    loading = total = 0.0
+    rows = []
     with EventStorage(0):
         for number in range(WARM + STEPS):
-            if number == WARM:
-                clock.seconds.clear()
-                loading = total = 0.0
+            clock.seconds.clear()
             begun = time.perf_counter()
             batch = next(loader)
             loaded = time.perf_counter()
             training.step(batch)
             _wait()
-            loading += loaded - begun
-            total += time.perf_counter() - begun
-    ms = {"loading": 1000 * loading / STEPS} | clock.table(STEPS)
-    step = 1000 * total / STEPS
-    ms["backward and update"] = step - sum(ms.values())
-    return ms | {"step": step, "images a second": 1000 * cfg.SOLVER.IMS_PER_BATCH / step}
+            ended = time.perf_counter()
+            step = {"loading": 1000 * (loaded - begun)} | clock.table(1)
+            step["backward and update"] = 1000 * (ended - begun) - sum(step.values())
+            step["step"] = 1000 * (ended - begun)
+            if number >= WARM:
+                rows.append(step)
+    return rows
 
 
 def loading(fixed, endless):
-    """Time of one sample from the disk and from the bank."""
+    """Time of one sample from the disk and from the bank, and its share of an epoch's plan."""
     cfg = training_config("small", CATEGORIES)
     rows = {}
     for name, source in (("fixed set", fixed), ("endless", endless)):
         samples = Samples(source, cfg, seed=0)
         keys = iter([(epoch, index) for epoch in range(2) for index in range(len(source))])
-        rows[name] = {"median": _median(lambda s=samples, k=keys: s[next(k)], repeats=30)}
+        rows[name] = {"sample": _median(lambda s=samples, k=keys: s[next(k)], repeats=30)}
+        epochs = iter(range(2, 20))
+        rows[name]["plan"] = _median(lambda s=source, e=epochs: s.classes(next(e))) / len(source)
     return pd.DataFrame(rows).T
 
 
-def prediction(source):
+def prediction(source, model="small"):
     """Time of a prediction by part, with the network as it starts."""
-    cfg = training_config("small", CATEGORIES)
+    cfg = training_config(model, CATEGORIES)
     torch.manual_seed(0)
-    model = build_model(cfg).eval()
+    network = build_model(cfg).eval()
     image, _, _ = source.read(0)
-    predict_image(model, cfg, image)
-    clock = Clock(model)
+    predict_image(network, cfg, image)
+    clock = Clock(network)
     begun = time.perf_counter()
     for _ in range(STEPS):
-        found = predict_image(model, cfg, image)
+        found = predict_image(network, cfg, image)
         _wait()
     ended = time.perf_counter()
     for _ in range(STEPS):
@@ -194,17 +252,41 @@ def prediction(source):
     return pd.DataFrame({f"{len(found)} detections": ms}).T
 
 
-def on_gpu(source, folder):
-    """Steps of ``paper`` in single and mixed precision, with the largest memory in GiB."""
+def on_gpu(source, folder, model="paper"):
+    """Steps on the GPU, ms, with the largest memory in GiB.
+
+    Single precision and bfloat16, with and without channels_last (a training has it on a GPU) and
+    a compiled backbone, and then batches that double until the memory does not suffice.
+    """
     rows = {}
     for mixed in (False, True):
-        for batch in (4, 8, 16):
-
-            def change(cfg, mixed=mixed, batch=batch):
-                cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.IMS_PER_BATCH = mixed, batch
-
-            torch.cuda.reset_peak_memory_stats()
-            name = f"{'bf16' if mixed else 'fp32'}, {batch} images"
-            rows[name] = training_step(source, folder, "paper", change)
-            rows[name]["GiB"] = torch.cuda.max_memory_allocated() / 2**30
+        for name, prepare in PREPARED.items():
+            name = f"{'bf16' if mixed else 'fp32'}, {name}, 4 images"
+            rows[name] = _on_gpu(source, folder, model, mixed, 4, prepare)
+    batch = 8
+    while True:
+        try:
+            rows[f"bf16, {batch} images"] = _on_gpu(source, folder, model, True, batch)
+        except DeepMuCSError as error:  # its sentence says that the memory ended
+            print(f"{batch} images: {error}")
+            break
+        batch *= 2
     return pd.DataFrame(rows).T
+
+
+PREPARED = {
+    "channels_last": lambda network: None,
+    "contiguous": lambda network: network.to(memory_format=torch.contiguous_format),
+    "channels_last, compiled": lambda network: network.backbone.bottom_up.net.compile(),
+}
+
+
+def _on_gpu(source, folder, model, mixed, batch, prepare=PREPARED["channels_last"]):
+    def change(cfg):
+        cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.IMS_PER_BATCH = mixed, batch
+
+    torch.cuda.reset_peak_memory_stats()
+    steps = pd.DataFrame(training_steps(source, folder, model, change, prepare))
+    row = steps.median().to_dict()
+    row["images a second"] = 1000 * batch / row["step"]
+    return row | {"GiB": torch.cuda.max_memory_allocated() / 2**30}

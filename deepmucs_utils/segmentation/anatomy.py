@@ -1,21 +1,37 @@
 """Looking inside the network: what its parts do to one image.
 
-What the notebooks on the network show comes from here: which share of a feature each split of a
-block gives, where a deformable convolution samples, which anchors meet which cells, and how the
-three stages of the cascade move a box.
+What the notebooks on the network show comes from here: what split attention makes of the two
+versions of a feature, where a deformable convolution samples, which anchors meet which cells, where
+the proposal network sees cells, and how the three stages of the cascade move a box.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from detectron2.layers import ShapeSpec
-from detectron2.modeling.anchor_generator import build_anchor_generator
+from detectron2.modeling import build_model
 from detectron2.structures import Boxes, pairwise_iou
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.resnest import STAGES
 from deepmucs_utils.segmentation.samples import rescale, to_tensor
+
+
+def new_model(cfg, seed=0):
+    """The network of a configuration as a training begins with it.
+
+    Parameters
+    ----------
+    cfg : CfgNode
+    seed : int
+        Of its random weights.
+
+    Returns
+    -------
+    GeneralizedRCNN
+    """
+    torch.manual_seed(seed)
+    return build_model(cfg)
 
 
 @dataclass(frozen=True)
@@ -83,28 +99,63 @@ def sampling_places(model, cfg, image, stage, place):
     )
 
 
+@dataclass(frozen=True)
+class Attention:
+    """What split attention does in the last block of a stage, for one image.
+
+    Parameters
+    ----------
+    splits : ndarray of float32, shape (2, channels, h, w)
+        The two versions of each feature.
+    share : ndarray of float32, shape (channels,)
+        Weight of the first version, 0 to 1; the second one's is the rest.
+    """
+
+    splits: np.ndarray
+    share: np.ndarray
+
+    def mix(self):
+        """The features that the block goes on with, shape (channels, h, w)."""
+        first, second = self.splits
+        return self.share[:, None, None] * first + (1 - self.share[:, None, None]) * second
+
+    def clearest(self):
+        """Three channels: the one most for the second split, the least decided, most for the first.
+
+        Channels without a feature anywhere in the image, in either split, are passed over.
+
+        Returns
+        -------
+        list of int
+        """
+        alive = np.flatnonzero(self.splits.max((2, 3)).min(0) > 0)
+        order = alive[np.argsort(self.share[alive])]
+        between = alive[np.abs(self.share[alive] - 0.5).argmin()]
+        return [int(order[0]), int(between), int(order[-1])]
+
+
 @torch.no_grad()
-def split_shares(model, cfg, image):
-    """What share of each feature comes from the first of a block's two splits.
+def split_attention(model, cfg, image, stage):
+    """Look at the last split attention of a stage while the network sees an image.
 
     Parameters
     ----------
     model : GeneralizedRCNN
     cfg : CfgNode
     image : ndarray of uint8, shape (h, w)
+    stage : {"res2", "res3", "res4", "res5"}
 
     Returns
     -------
-    dict of str to ndarray, shape (channels,)
-        By stage, for its last block; 0 to 1, one half where attention is indifferent.
+    Attention
     """
-    shares = {}
-    for number, stage in enumerate(STAGES, start=1):
-        attention = model.backbone.bottom_up.net[f"layer{number}"][-1].conv2
-        (scores,) = _inputs_of(attention.rsoftmax, model, cfg, image)
-        both = attention.rsoftmax(scores).reshape(attention.radix, -1)
-        shares[stage] = both[0].numpy()
-    return shares
+    part = model.backbone.bottom_up.net[f"layer{STAGES.index(stage) + 1}"][-1].conv2
+    # What attention is computed from, and the scores of both splits before their softmax.
+    features = _outputs_of(part.act0, model, cfg, image)
+    (scores,) = _inputs_of(part.rsoftmax, model, cfg, image)
+    share = part.rsoftmax(scores).reshape(part.radix, -1)[0]
+    splits = features.reshape(part.radix, -1, *features.shape[2:])
+    return Attention(splits.numpy(), share.numpy())
 
 
 @torch.no_grad()
@@ -128,54 +179,71 @@ def feature_maps(model, cfg, image):
     return {name: x[0].square().mean(0).sqrt().numpy() for name, x in levels.items()}
 
 
-def anchor_match(cfg, boxes, shape):
-    """The best anchor of each box.
+def best_anchors(cfg, boxes, shape):
+    """The best anchor of each box, without laying out all of them.
+
+    Of all places on its level's grid an anchor overlaps a box most where their centres are nearest
+    in x and in y; so one place a size and ratio is looked at.
 
     Parameters
     ----------
     cfg : CfgNode
-        Its anchors are laid out as on the pyramid.
     boxes : array_like, shape (n, 4)
         x and y of two corners, px.
-    shape : tuple of int
-        Height and width of the image, px.
+    shape : tuple of int, or ndarray of int, shape (2,) or (n, 2)
+        Height and width of the image, or of each box's, px.
 
     Returns
     -------
     dict of str to ndarray, shape (n,)
-        ``iou`` with the best anchor, its ``size`` (px) and ``ratio`` (height / width), and
-        ``positive``: how many anchors have the IoU that makes a positive.
+        ``iou`` with the best anchor, its ``size`` (px) and ``ratio`` (height / width).
     """
-    strides = [4, 8, 16, 32, 64]
-    levels = [ShapeSpec(stride=stride) for stride in strides]
-    generator = build_anchor_generator(cfg, levels)
-    maps = [torch.zeros(1, 1, *(-(-side // stride) for side in shape)) for stride in strides]
-    anchors = generator(maps)
-    sizes = np.concatenate(
-        [np.full(len(a), s[0]) for a, s in zip(anchors, _per_level(cfg, "SIZES"), strict=True)]
-    )
-    ratios = np.concatenate(
-        [
-            np.resize(r, len(a))
-            for a, r in zip(anchors, _per_level(cfg, "ASPECT_RATIOS"), strict=True)
-        ]
-    )
-    overlap = pairwise_iou(
-        Boxes(torch.as_tensor(np.asarray(boxes, dtype=np.float32))), Boxes.cat(anchors)
-    ).numpy()
-    best = overlap.argmax(1)
-    least = cfg.MODEL.RPN.IOU_THRESHOLDS[1]
-    return {
-        "iou": overlap.max(1),
-        "size": sizes[best],
-        "ratio": ratios[best],
-        "positive": (overlap >= least).sum(1),
-    }
+    boxes = np.asarray(boxes, float).reshape(-1, 4)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    kinds, overlaps = [], []
+    for stride, sizes, ratios in _levels(cfg):
+        last = -(-np.asarray(shape)[..., ::-1] // stride) - 1
+        places = stride * np.minimum(np.rint(centres / stride), last)
+        for size in sizes:
+            for ratio in ratios:
+                half = np.array([size / ratio**0.5, size * ratio**0.5]) / 2
+                low = np.maximum(boxes[:, :2], places - half)
+                high = np.minimum(boxes[:, 2:], places + half)
+                shared = np.maximum(high - low, 0).prod(1)
+                either = (boxes[:, 2:] - boxes[:, :2]).prod(1) + size**2 - shared
+                kinds.append((size, ratio))
+                overlaps.append(shared / either)
+    best = np.argmax(overlaps, axis=0)
+    size, ratio = np.array(kinds, float)[best].T
+    return {"iou": np.max(overlaps, axis=0), "size": size.astype(int), "ratio": ratio}
 
 
-def _per_level(cfg, key):
-    values = cfg.MODEL.ANCHOR_GENERATOR[key]
-    return values if len(values) == 5 else values * 5
+def _levels(cfg):
+    """Stride, sizes and ratios of the anchors of p2 to p6."""
+    generator = cfg.MODEL.ANCHOR_GENERATOR
+    sizes, ratios = (v if len(v) > 1 else v * 5 for v in (generator.SIZES, generator.ASPECT_RATIOS))
+    return list(zip((4, 8, 16, 32, 64), sizes, ratios, strict=True))
+
+
+@torch.no_grad()
+def objectness(model, cfg, image):
+    """How sure the proposal network is, at each place of each level, that a cell is there.
+
+    Parameters
+    ----------
+    model : GeneralizedRCNN
+    cfg : CfgNode
+    image : ndarray of uint8, shape (h, w)
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (h / stride, w / stride)
+        For p2 to p6, the largest probability of the anchors of a place.
+    """
+    features = model.eval().backbone(_preprocess(model, cfg, image).tensor)
+    names = model.proposal_generator.in_features
+    logits, _ = model.proposal_generator.rpn_head([features[name] for name in names])
+    return {name: x[0].sigmoid().amax(0).numpy() for name, x in zip(names, logits, strict=True)}
 
 
 @torch.no_grad()
@@ -215,6 +283,12 @@ def cascade_boxes(model, cfg, image):
     return torch.stack(boxes).numpy() * factor, torch.stack(scores).numpy()
 
 
+def overlap(boxes, truth):
+    """IoU of each box with each cell's; ndarray of float, shape (boxes, cells)."""
+    one, other = (Boxes(torch.as_tensor(np.asarray(b, np.float32))) for b in (boxes, truth))
+    return pairwise_iou(one, other).numpy().astype(float)
+
+
 def follow_cells(boxes, truth, least=0.3):
     """Follow the proposals that lie on a cell through the cascade.
 
@@ -236,10 +310,7 @@ def follow_cells(boxes, truth, least=0.3):
     overlap : ndarray of float, shape (stages + 1, m)
         IoU of its box with the cell, before the cascade and after each stage.
     """
-    cells = Boxes(torch.as_tensor(np.asarray(truth, dtype=np.float32)))
-    by_stage = np.stack(
-        [pairwise_iou(Boxes(torch.as_tensor(stage)), cells).numpy() for stage in boxes]
-    )
+    by_stage = np.stack([overlap(stage, truth) for stage in boxes])
     best = by_stage[0].argmax(1)
     rows = np.flatnonzero(by_stage[0].max(1) >= least)
     return rows, best[rows], by_stage[:, rows, best[rows]]
@@ -256,8 +327,17 @@ def _preprocess(model, cfg, image):
 
 def _inputs_of(module, model, cfg, image):
     """What a part of the backbone is given for an image."""
+    return _seen(module, model, cfg, image)[0]
+
+
+def _outputs_of(module, model, cfg, image):
+    """What a part of the backbone gives for an image."""
+    return _seen(module, model, cfg, image)[1]
+
+
+def _seen(module, model, cfg, image):
     found = []
-    hook = module.register_forward_pre_hook(lambda _, inputs: found.append(inputs))
+    hook = module.register_forward_hook(lambda _, inputs, output: found.append((inputs, output)))
     try:
         model.eval().backbone.bottom_up(_preprocess(model, cfg, image).tensor)
     finally:

@@ -160,6 +160,7 @@ class Samples(Dataset):
     def __init__(self, source, cfg, seed):
         self.source, self.input, self.seed = source, cfg.INPUT, seed
         self._loader = cfg.DATALOADER
+        self._orders = {}  # of the epochs asked for last
 
     def __len__(self):
         return len(self.source)
@@ -192,8 +193,12 @@ class Samples(Dataset):
         list of (epoch, index)
         """
         places = [divmod(position, len(self)) for position in range(start, stop, step)]
-        orders = {epoch: self.order(epoch) for epoch in {epoch for epoch, _ in places}}
-        return [(epoch, int(orders[epoch][place])) for epoch, place in places]
+        known = self._orders
+        self._orders = {
+            epoch: known[epoch] if epoch in known else self.order(epoch)
+            for epoch in {epoch for epoch, _ in places}
+        }
+        return [(epoch, int(self._orders[epoch][place])) for epoch, place in places]
 
     def __getitem__(self, key):
         """A sample as detectron2 takes it, with ``name`` and ``seed`` beside image and cells."""
@@ -324,10 +329,10 @@ def batches(samples, cfg, start, rank=0, processes=1):
     list of dict
     """
     batch = cfg.SOLVER.IMS_PER_BATCH
-    keys = [
+    keys = (  # one batch after the other: an epoch is not planned before its time
         samples.keys(iteration * batch + rank, (iteration + 1) * batch, processes)
         for iteration in range(start, cfg.SOLVER.MAX_ITER)
-    ]
+    )
     return iter(
         DataLoader(
             samples,

@@ -64,6 +64,10 @@ OPTIMIZERS = {"SGD": build_optimizer, "AdamW": _adamw}
 class Trainer:
     """A training under way; with several processes, this process' part of it.
 
+    Several processes make the step that one makes with the same images, if normalisation is frozen.
+    With batch statistics each process normalises over its own images, unless it is SyncBN, which
+    needs GPUs; by how much the step differs is in ``book/results/measured/two_processes.txt``.
+
     Parameters
     ----------
     cfg : CfgNode

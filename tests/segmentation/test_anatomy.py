@@ -1,19 +1,27 @@
 import numpy as np
 import pytest
 import torch
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
+from detectron2.modeling.anchor_generator import build_anchor_generator
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plain_networks import randomise_norms
 from tiny import tiny_config
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import get_config
 from deepmucs_utils.segmentation.anatomy import (
-    anchor_match,
+    Attention,
+    best_anchors,
     cascade_boxes,
     feature_maps,
     follow_cells,
+    new_model,
+    objectness,
+    overlap,
     sampling_places,
-    split_shares,
+    split_attention,
 )
 
 
@@ -54,13 +62,33 @@ def test_a_stage_without_deformable_convolution_is_refused(network, image):
         sampling_places(*network, image, "res2", place=(0, 0))
 
 
-def test_the_shares_of_the_splits_lie_between_nothing_and_all(network, image):
-    shares = split_shares(*network, image)
-    assert [len(shares[name]) for name in ("res2", "res3", "res4", "res5")] == list(
-        network[1].MODEL.RESNEST.CHANNELS
-    )
-    for values in shares.values():
-        assert (values > 0).all() and (values < 1).all() and values.std() > 0
+@pytest.mark.parametrize("stage, layer", [("res2", "layer1"), ("res4", "layer3")])
+def test_the_weighted_sum_of_both_splits_is_what_the_block_goes_on_with(
+    network, image, stage, layer
+):
+    model, cfg = network
+    found = split_attention(model, cfg, image, stage)
+    outputs = []
+    part = model.backbone.bottom_up.net[layer][-1].conv2
+    hook = part.register_forward_hook(lambda *call: outputs.append(call[-1][0]))
+    split_attention(model, cfg, image, stage)
+    hook.remove()
+    np.testing.assert_allclose(found.mix(), outputs[0].detach().numpy(), atol=1e-5)
+    assert (found.share > 0).all() and (found.share < 1).all() and found.share.std() > 0
+    assert np.abs(found.splits[0] - found.splits[1]).max() > 0.1
+
+
+def test_the_clearest_features_are_the_extremes_and_the_least_decided():
+    splits = np.ones((2, 5, 1, 1))
+    splits[1, 0] = 0  # a feature that split 2 never has
+    found = Attention(splits, np.array([0.01, 0.9, 0.2, 0.55, 0.7]))
+    assert found.clearest() == [2, 3, 1]
+
+
+def test_new_models_of_one_seed_are_equal():
+    one, same, other = (new_model(tiny_config(), seed).state_dict() for seed in (1, 1, 2))
+    name = "backbone.bottom_up.net.layer1.0.conv1.weight"
+    assert torch.equal(one[name], same[name]) and not torch.equal(one[name], other[name])
 
 
 def test_feature_maps_halve_from_level_to_level(network, image):
@@ -71,20 +99,55 @@ def test_feature_maps_halve_from_level_to_level(network, image):
     assert maps["res2"].shape == maps["p2"].shape
 
 
-def test_an_anchor_is_matched_to_its_own_box_and_small_cells_to_small_anchors():
+def test_an_anchor_is_the_best_of_its_own_box():
     cfg = get_config("paper")
     # anchors stand at the corners of their level's pixels: (32, 32) is one of each level
     boxes = [[28, 28, 36, 36], [0, 0, 64, 64], [60, 61, 66, 73]]
-    found = anchor_match(cfg, boxes, (128, 128))
+    found = best_anchors(cfg, boxes, (128, 128))
     np.testing.assert_allclose(found["iou"][:2], 1.0)
     assert found["size"].tolist()[:2] == [8, 64]
     assert found["ratio"].tolist() == [1.0, 1.0, 2.0]
-    assert (found["positive"] > 0).tolist() == [True, True, False]
-    coco = get_config("paper")
-    coco.MODEL.ANCHOR_GENERATOR.SIZES = [[32], [64], [128], [256], [512]]
-    coco.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[0.5, 1.0, 2.0]]
-    missed = anchor_match(coco, boxes, (128, 128))
-    assert missed["positive"][0] == 0 and missed["iou"][0] < 0.1
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), coco=st.booleans(), height=st.integers(60, 130))
+def test_the_best_anchor_is_the_best_of_all_that_detectron2_lays_out(seed, coco, height):
+    cfg = get_config("paper")
+    if coco:
+        cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[32], [64], [128], [256], [512]]
+        cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[0.5, 1.0, 2.0]]
+    shape = (height, 90)
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(0, [80, height - 10], (8, 2))
+    boxes = np.hstack([low, np.minimum(low + rng.uniform(3, 60, (8, 2)), [90, height])])
+    strides = (4, 8, 16, 32, 64)
+    generator = build_anchor_generator(cfg, [ShapeSpec(stride=stride) for stride in strides])
+    maps = [torch.zeros(1, 1, *(-(-side // stride) for side in shape)) for stride in strides]
+    every = np.concatenate([level.tensor.numpy() for level in generator(maps)])
+    best = overlap(boxes, every).max(1)
+    np.testing.assert_allclose(best_anchors(cfg, boxes, shape)["iou"], best, atol=1e-5)
+
+
+def test_each_box_may_have_an_image_of_its_own_size():
+    boxes = np.array([[10, 20, 30, 50], [80, 90, 99, 99]])
+    shapes = np.array([[60, 70], [100, 100]])
+    found = best_anchors(get_config("paper"), boxes, shapes)
+    for k in range(2):
+        alone = best_anchors(get_config("paper"), boxes[k : k + 1], shapes[k])
+        assert alone["iou"][0] == found["iou"][k]
+
+
+def test_proposals_stand_where_objectness_is_high(network, image):
+    model, cfg = network
+    maps = objectness(model, cfg, image)
+    assert [maps[name].shape for name in ("p2", "p6")] == [(24, 32), (2, 2)]
+    with torch.no_grad():
+        pixels = model.preprocess_image(
+            [{"image": torch.from_numpy(image).float().expand(3, -1, -1)}]
+        )
+        (found,) = model.proposal_generator(pixels, model.backbone(pixels.tensor), None)[0]
+    best = float(found.objectness_logits.max().sigmoid())
+    assert max(values.max() for values in maps.values()) == pytest.approx(best, abs=1e-5)
 
 
 def test_the_last_boxes_and_mean_scores_of_the_cascade_are_the_detections(network, image):

@@ -119,6 +119,8 @@ def test_the_papers_input_and_solver_are_the_published_ones():
     assert (solver.WEIGHT_DECAY, solver.WARMUP_ITERS) == (1e-4, 1000)
     assert (solver.STEPS, solver.MAX_ITER) == ((17500, 20000), 30000)
     assert cfg.INPUT.MIN_SIZE_TRAIN == (440, 480, 520, 560, 580, 620)
+    scales = cfg.INPUT.MIN_SIZE_TRAIN
+    assert min(scales) < cfg.INPUT.MIN_SIZE_TEST < max(scales)  # ours; the published 800 is outside
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -91,6 +91,21 @@ def test_each_epoch_has_every_image_once_in_another_order(tiny_set):
     assert keys != other.keys(0, 18)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_is_planned_once_and_not_before_its_time(tiny_set, workers):
+    cfg = tiny_config(9)  # 18 samples: three epochs
+    cfg.DATALOADER.NUM_WORKERS = workers
+    samples = Samples(CoCultureSet(tiny_set), cfg, seed=0)
+    planned = []
+    order = samples.order
+    samples.order = lambda epoch: planned.append(epoch) or order(epoch)
+    loader = batches(samples, cfg, start=0)
+    next(loader)
+    assert planned == [0]
+    assert len(list(loader)) == 8
+    assert planned == [0, 1, 2]
+
+
 def test_an_image_is_repeated_for_its_rarest_class():
     classes = [{0}, {0}, {0}, {0, 1}]
     assert repeat_factors(classes, 1.0, root=False).tolist() == [1, 1, 1, 4]

@@ -97,6 +97,20 @@ def test_the_loss_falls_and_the_curves_say_so(whole_run):
     assert list(whole_run.glob("tensorboard/events*"))
 
 
+def test_the_weights_with_the_best_validation_are_kept(tiny_set, tmp_path, monkeypatch):
+    scores = iter([10.0, 30.0, 20.0])
+
+    def evaluate(truth, predictions):
+        values = dict.fromkeys(("AP", "AP50", "AP75"), next(scores))
+        return {"bbox": values, "segm": values}
+
+    monkeypatch.setattr("deepmucs_utils.segmentation.trainer.evaluate", evaluate)
+    run(tiny_config(6), tiny_set, tmp_path)
+    assert load(tmp_path / "best.pth")["iteration"] == 4
+    assert load(tmp_path / "last.pth")["iteration"] == 6
+    assert not same_weights(tmp_path / "best.pth", tmp_path / "last.pth")
+
+
 def test_other_seeds_give_other_weights(tiny_set, whole_run, tmp_path):
     run(tiny_config(6, seed=1), tiny_set, tmp_path)
     assert not same_weights(tmp_path / "last.pth", whole_run / "last.pth")
@@ -139,9 +153,9 @@ def test_long_gradients_are_shortened(tiny_set, tmp_path):
     assert lengths[1] == (pytest.approx(lengths[0][0]), pytest.approx(1e-3, rel=1e-3))
 
 
-def _sharing(folder, out):
-    """One step's losses and gradients with frozen normalisation; what process 0 found is saved."""
-    cfg = frozen_config()
+def _sharing(folder, out, norm):
+    """One step's losses and gradients; what process 0 found is saved."""
+    cfg = sharing_config(norm)
     training = trainer(cfg, folder, out)
     keys = batches(training.samples, cfg, 0, training.rank, training.processes)
     batch = next(keys)
@@ -155,28 +169,46 @@ def _sharing(folder, out):
         torch.save({"losses": training.losses, "gradients": gradients}, out / "step.pth")
 
 
-def frozen_config():
+def sharing_config(norm):
     cfg = tiny_config(1)
     cfg.SOLVER.IMS_PER_BATCH = 4
-    cfg.MODEL.RESNETS.NORM = cfg.MODEL.FPN.NORM = "FrozenBN"
-    cfg.MODEL.ROI_BOX_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM = ""
+    cfg.MODEL.RESNETS.NORM = cfg.MODEL.FPN.NORM = norm
+    cfg.MODEL.ROI_BOX_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM = "" if norm == "FrozenBN" else norm
     # Few samples an image, so that every image has as many: detectron2 averages over samples, and
     # a mean of two processes' means is the mean of all only then.
     cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 8
     return cfg
 
 
-def test_two_processes_make_the_step_of_one(tiny_set, tmp_path):
+def one_and_two(folder, out, norm):
+    """The step of one process, and the same one shared by two."""
     for processes in (1, 2):
-        out = tmp_path / str(processes)
-        launch(_sharing, processes, dist_url="auto", args=(tiny_set, out))
-    one, two = (load(tmp_path / name / "step.pth") for name in ("1", "2"))
+        launch(_sharing, processes, dist_url="auto", args=(folder, out / str(processes), norm))
+    return [load(out / name / "step.pth") for name in ("1", "2")]
+
+
+def test_two_processes_make_the_step_of_one(tiny_set, tmp_path):
+    one, two = one_and_two(tiny_set, tmp_path, "FrozenBN")
     for name, loss in one["losses"].items():
         assert two["losses"][name] == pytest.approx(loss, rel=1e-5, abs=1e-6)
     assert one["gradients"].keys() == two["gradients"].keys()
     scale = max(float(g.abs().max()) for g in one["gradients"].values())
     for name, gradient in one["gradients"].items():
         assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * scale, name
+
+
+def test_with_batch_statistics_the_steps_differ_and_it_says_by_how_much(tiny_set, tmp_path):
+    """Each process normalises over its own images; ``pytest -rP`` shows the numbers."""
+    one, two = one_and_two(tiny_set, tmp_path, "BN")
+    total = two["losses"]["total_loss"] / one["losses"]["total_loss"] - 1
+    whole, shared = (
+        torch.cat([g.flatten() for g in step["gradients"].values()]) for step in (one, two)
+    )
+    apart = float((shared - whole).norm() / whole.norm())
+    angle = math.degrees(math.acos(float(torch.cosine_similarity(whole, shared, dim=0))))
+    print(f"2 × 2 images against 4: total loss {100 * total:+.2f} %, gradient {100 * apart:.0f} %")
+    print(f"apart (length of the difference over its own), at an angle of {angle:.0f} degrees")
+    assert apart > 1e-3 and abs(total) < 0.5 and angle < 90
 
 
 def test_two_processes_train_and_leave_one_run(tiny_set, tmp_path):

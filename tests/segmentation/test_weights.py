@@ -210,7 +210,7 @@ def test_other_files_are_refused_in_one_sentence(tmp_path, capsys, content, sent
 
 
 def test_a_plain_pickle_a_damaged_file_and_no_file_are_refused(one_class, tmp_path):
-    (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"model": Code()}))
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"model": Code()}, protocol=2))
     (tmp_path / "cut.pth").write_bytes(one_class[0].read_bytes()[:4000])
     for name in ("plain.pkl", "cut.pth", "missing.pth"):
         with pytest.raises(DeepMuCSError, match=f"{name}: (refused|no such file)"):
