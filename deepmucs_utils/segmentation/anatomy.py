@@ -88,14 +88,14 @@ def sampling_places(model, cfg, image, stage, place):
     row, column = (
         min(int(p / stride), size - 1) for p, size in zip(place, x.shape[2:], strict=True)
     )
-    taps = displacement[0, :, row, column].reshape(-1, 9, 2).numpy()
+    taps = displacement[0, :, row, column].reshape(-1, 9, 2).cpu().numpy()
     steps = np.stack(np.mgrid[-1:2, -1:2], -1).reshape(9, 2)
     grid = np.array([row, column]) + steps * conv.dilation[0]
     return Sampling(
         ((row + 0.5) * stride, (column + 0.5) * stride),
         (grid + 0.5) * stride,
         (grid + taps + 0.5) * stride,
-        modulation[0, :, row, column].reshape(-1, 9).numpy(),
+        modulation[0, :, row, column].reshape(-1, 9).cpu().numpy(),
     )
 
 
@@ -155,7 +155,7 @@ def split_attention(model, cfg, image, stage):
     (scores,) = _inputs_of(part.rsoftmax, model, cfg, image)
     share = part.rsoftmax(scores).reshape(part.radix, -1)[0]
     splits = features.reshape(part.radix, -1, *features.shape[2:])
-    return Attention(splits.numpy(), share.numpy())
+    return Attention(splits.cpu().numpy(), share.cpu().numpy())
 
 
 @torch.no_grad()
@@ -176,7 +176,7 @@ def feature_maps(model, cfg, image):
     model.eval()
     pixels = _preprocess(model, cfg, image).tensor
     levels = dict(model.backbone.bottom_up(pixels)) | dict(model.backbone(pixels))
-    return {name: x[0].square().mean(0).sqrt().numpy() for name, x in levels.items()}
+    return {name: x[0].square().mean(0).sqrt().cpu().numpy() for name, x in levels.items()}
 
 
 def best_anchors(cfg, boxes, shape):
@@ -243,7 +243,8 @@ def objectness(model, cfg, image):
     features = model.eval().backbone(_preprocess(model, cfg, image).tensor)
     names = model.proposal_generator.in_features
     logits, _ = model.proposal_generator.rpn_head([features[name] for name in names])
-    return {name: x[0].sigmoid().amax(0).numpy() for name, x in zip(names, logits, strict=True)}
+    best = [x[0].sigmoid().amax(0).cpu().numpy() for x in logits]
+    return dict(zip(names, best, strict=True))
 
 
 @torch.no_grad()
@@ -280,7 +281,8 @@ def cascade_boxes(model, cfg, image):
             for probabilities in heads.box_predictor[stage].predict_probs(predictions, proposals)
         ]
     factor = image.shape[0] / _scaled_height(image, cfg)
-    return torch.stack(boxes).numpy() * factor, torch.stack(scores).numpy()
+    boxes, scores = (torch.stack(found).cpu().numpy() for found in (boxes, scores))
+    return boxes * factor, scores
 
 
 def overlap(boxes, truth):
