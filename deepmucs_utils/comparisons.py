@@ -19,7 +19,7 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
 from deepmucs_utils.files import write_text
 
-SHARE = 3  # a comparison's training is a third of the run's
+SHARE = 4  # a comparison's training is a quarter of the run's
 
 
 def _fixed(p, split):

@@ -39,8 +39,8 @@ def test_what_is_trained_is_kept(p, folders, monkeypatch):
         assert json.loads((folder / "training.json").read_text())["seconds"] > 0
 
 
-def test_a_run_without_a_number_of_iterations_takes_a_third_of_the_models_own():
-    assert comparisons.iterations(params.check(set_name="Demo200")) == 200
+def test_a_run_without_a_number_of_iterations_takes_a_quarter_of_the_models_own():
+    assert comparisons.iterations(params.check(set_name="Demo200")) == 150
 
 
 def test_each_kind_has_as_many_images_as_the_runs_set(p):
@@ -48,7 +48,7 @@ def test_each_kind_has_as_many_images_as_the_runs_set(p):
     own = json.loads((runs.compose(p, "train") / "annotations.json").read_text())
     assert (table["images"] == len(own["images"])).all() and len(own["images"]) == 40
     assert table.loc[["co-cultures", "naive composites"], "cells"].nunique() == 1
-    assert table["epochs"].iloc[0] == pytest.approx(20 * 12 / 40)
+    assert table["epochs"].iloc[0] == pytest.approx(15 * 12 / 40)
 
 
 def test_a_training_that_fails_says_why(tmp_path):
