@@ -70,6 +70,8 @@ class Bank:
         columns = ("offset", "height", "width", "level")
         table = {name: self.cutouts[name].tolist() for name in columns}
         object.__setattr__(self, "_places", list(zip(*table.values(), strict=True)))
+        grounds = self.backgrounds.reindex(columns=columns[:-1])  # none at all have no columns
+        object.__setattr__(self, "_grounds", grounds.values.tolist())
 
     def arrays(self, row):
         """Pixels, labels and matte (weight × 255) of a cutout, each uint8, and its grey level."""
@@ -90,10 +92,8 @@ class Bank:
 
     def background(self, row):
         """The cleared image in row ``row`` of the table ``backgrounds``; uint8, (height, width)."""
-        entry = self.backgrounds.iloc[row]
-        shape = (int(entry["height"]), int(entry["width"]))
-        offset = int(entry["offset"])
-        return self._scenes[offset : offset + shape[0] * shape[1]].reshape(shape)
+        offset, height, width = self._grounds[row]
+        return self._scenes[offset : offset + height * width].reshape(height, width)
 
     def cells(self, culture):
         """Rows of ``cutouts`` that hold single donors of ``culture``; an index array."""

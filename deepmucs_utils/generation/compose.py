@@ -224,6 +224,7 @@ def _table(bank):
             "centres": members[["y", "x"]].to_numpy(),
             "areas": members["area"].to_numpy(),
             "ids": members["annotation_id"].to_numpy(),
+            "backgrounds": bank.backgrounds[["file_name", "level"]].values.tolist(),
             "artefacts": bank.artefacts(),
             "sprites": {},  # of artefacts
         }
@@ -233,11 +234,11 @@ def _table(bank):
 def _open_canvas(plan, recipe, bank, rng):
     """A random window of the background, turned by 180° half the time (noise keeps its axes)."""
     height, width = recipe.canvas
-    table, row = bank.backgrounds, plan.background
-    scene = bank.background(row)
+    name, level = _table(bank)["backgrounds"][plan.background]
+    scene = bank.background(plan.background)
     if scene.shape[0] < height or scene.shape[1] < width:
         raise DeepMuCSError(
-            f"{table['file_name'].iloc[row]}: {scene.shape[0]} × {scene.shape[1]} px; expected at "
+            f"{name}: {scene.shape[0]} × {scene.shape[1]} px; expected at "
             f"least the canvas of {recipe.name}, {height} × {width} px."
         )
     top = int(rng.integers(scene.shape[0] - height + 1))
@@ -245,7 +246,7 @@ def _open_canvas(plan, recipe, bank, rng):
     scene = scene[top : top + height, left : left + width]
     if rng.random() < 0.5:
         scene = cv2.rotate(scene, cv2.ROTATE_180)
-    return Canvas(scene, float(table["level"].iloc[row])), table["file_name"].iloc[row]
+    return Canvas(scene, level), name
 
 
 def _artefact(bank, row, turned):

@@ -116,3 +116,28 @@ def compare_fields(fields):
         table = pd.DataFrame(rows).quantile([0, 0.5, 1])
         found[kind] = table.to_dict("list") | {"images": len(rows)}
     return found
+
+
+def describe_fields(found):
+    """Fields as a table to read: the median image, and in brackets the least and the most.
+
+    Parameters
+    ----------
+    found : dict
+        From `compare_fields`.
+
+    Returns
+    -------
+    DataFrame of str
+        A row a quantity, a column a kind.
+    """
+    return pd.DataFrame(
+        {
+            kind: {
+                name: f"{median:.3g} ({least:.3g} to {most:.3g})"
+                for name, (least, median, most) in own.items()
+            }
+            for kind, values in found.items()
+            for own in [{name: value for name, value in values.items() if name != "images"}]
+        }
+    )

@@ -227,11 +227,13 @@ class Dealer:
 
     def _order(self, room, grouped):
         """Sizes to try: groups first or single donors first; groups as often as they are many."""
+        if not grouped:
+            yield 1
         groups = [s for s in sorted(self._queues) if 1 < s <= room and self._queues[s]]
-        if groups:
-            many = np.array([len(self._queues[s]) for s in groups], float)
-            groups = self._rng.choice(groups, len(groups), False, many / many.sum()).tolist()
-        return [*groups, 1] if grouped else [1, *groups]
+        keys = self._rng.exponential(size=len(groups)) / [len(self._queues[s]) for s in groups]
+        yield from (groups[place] for place in np.argsort(keys).tolist())
+        if grouped:
+            yield 1
 
     def _take(self, size):
         queue = self._queues.get(size, [])

@@ -29,7 +29,13 @@ from deepmucs_utils.generation.critics import (
     patch_features,
     power_spectrum,
 )
-from deepmucs_utils.generation.fields import centres, compare_fields, measure_field, read_scenes
+from deepmucs_utils.generation.fields import (
+    centres,
+    compare_fields,
+    describe_fields,
+    measure_field,
+    read_scenes,
+)
 from deepmucs_utils.generation.leaks import guess_cultures
 from deepmucs_utils.generation.probes import PER_RING, cleared_patches, ring_patches
 from deepmucs_utils.generation.subsets import compose_set
@@ -251,12 +257,6 @@ def report(result):
     str
     """
     judged = pd.DataFrame(result["judged"]).round(3)
-    fields = {
-        (kind, quantity): values
-        for kind, own in result["fields"].items()
-        for quantity, values in own.items()
-        if quantity != "images"
-    }
     seams = pd.Series({way: found["derivative"] for way, found in result["rings"].items()})
     leaks = {name: leak for name, leak in result["leaks"].items() if leak}
     parts = [
@@ -266,7 +266,7 @@ def report(result):
         (seams / seams["real"]).round(3).to_string(),
         "Cultures guessed from outside the mattes: balanced accuracy against a permutation null",
         pd.DataFrame(leaks).T.round(3).to_string(),
-        "What an image holds: least, median, most",
-        pd.DataFrame(fields, index=["least", "median", "most"]).T.round(3).to_string(),
+        "What an image holds: median, and least to most",
+        describe_fields(result["fields"]).to_string(),
     ]
     return "\n".join(f"{part}\n" if place % 2 else part for place, part in enumerate(parts))

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from deepmucs_utils.data.masks import paint
-from deepmucs_utils.generation.fields import centres, compare_fields, measure_field, read_scenes
+from deepmucs_utils.generation.fields import (
+    centres,
+    compare_fields,
+    describe_fields,
+    measure_field,
+    read_scenes,
+)
 from deepmucs_utils.generation.subsets import compose_set
 
 
@@ -40,9 +46,11 @@ def test_a_cell_alone_has_no_nearest_one_and_a_full_field_no_rate_of_specks():
 
 def test_fields_are_compared_by_their_least_median_and_most():
     rows = [{"cells": n, "cover": n / 10} for n in (1.0, 2.0, 6.0)]
-    assert compare_fields({"real": rows}) == {
-        "real": {"cells": [1, 2, 6], "cover": [0.1, 0.2, 0.6], "images": 3}
-    }
+    found = compare_fields({"real": rows})
+    assert found == {"real": {"cells": [1, 2, 6], "cover": [0.1, 0.2, 0.6], "images": 3}}
+    assert describe_fields(found)["real"].to_dict() == {
+        "cells": "2 (1 to 6)", "cover": "0.2 (0.1 to 0.6)"
+    }  # fmt: skip
 
 
 def test_a_sets_scenes_are_its_masks(root, some, tmp_path):

@@ -8,14 +8,19 @@ from deepmucs_utils.generation.recipes import PUBLISHED, get_recipe
 
 
 @given(
-    st.lists(st.integers(1, 300), min_size=1, max_size=8), st.integers(1, 40), st.integers(0, 99)
+    st.lists(st.integers(1, 300), min_size=1, max_size=8),
+    st.integers(1, 40),
+    st.integers(0, 99),
+    st.booleans(),
 )
 @settings(max_examples=200, deadline=None)
-def test_dealt_cells_add_up_and_no_image_is_empty(counts, images, seed):
+def test_dealt_cells_add_up_and_no_image_is_empty(counts, images, seed, filled):
     if sum(counts) < images:
         images = sum(counts)
     cells = dict(enumerate(counts))
-    dealt = deal_counts(cells, images, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    fill = (rng.uniform(0.1, 0.5, images), rng.uniform(100, 2000, len(counts)))
+    dealt = deal_counts(cells, images, rng, *fill if filled else ())
     assert dealt.sum(0).tolist() == counts
     assert (dealt.sum(1) >= 1).all()
     assert np.count_nonzero(dealt, axis=1).max() <= max(4, -(-len(counts) // images))
