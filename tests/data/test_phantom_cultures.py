@@ -60,10 +60,15 @@ def test_a_ninth_culture_beside_the_eight_has_no_reference_to_compare_with(tmp_p
 
 @pytest.mark.parametrize("culture", PHANTOM_CULTURES, ids=lambda culture: culture.name)
 def test_cells_cover_more_of_the_image_at_the_end_than_at_the_start(culture):
-    covers = [union(polygons, SIZE).mean() for _, polygons in
-              (draw(culture, time, size=SIZE) for time in (0, 1))]  # fmt: skip
-    assert covers[0] < covers[1]
-    assert covers == pytest.approx(culture.cover, rel=0.5)
+    first, last = (
+        union(draw(culture, time, size=SIZE)[1], SIZE).mean() / culture.cover[time]
+        for time in (0, 1)
+    )
+    assert last * culture.cover[1] > 1.5 * first * culture.cover[0]
+    assert last == pytest.approx(1, abs=0.25)  # crowded cells lie on one another
+    # the annotated outline lies outside the cell, which counts most where cells are thin and apart
+    thin = culture.states[0].form == "neurite"
+    assert first == pytest.approx(1.25 if thin else 1, abs=0.3 if thin else 0.25)
 
 
 def test_the_mixture_of_states_shifts_with_time():

@@ -42,16 +42,19 @@ def test_shape_contrast_and_texture_are_those_of_the_table(measurement, column, 
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "relative"),
-    [("cover", "confluence", 0.03), ("noise", "noise_sd", 0.12),
-     ("overlap", "overlap_px_frac", 0.3), ("touching", "touching_frac", 0.01)],
+    ("name", "column", "relative", "absolute"),
+    [("cover", "confluence", 0, 0.006), ("overlap", "overlap_px_frac", 0.03, 0.0006),
+     ("touching", "touching_frac", 0, 0.006), ("noise", "noise_sd", 0.06, 0)],
 )  # fmt: skip
-def test_ranges_over_images_are_those_of_the_table(measurement, name, column, relative):
+def test_ranges_over_images_are_those_of_the_table(measurement, name, column, relative, absolute):
     reference = reference_statistics()[column]
     for _, row in measurement.statistics.iterrows():
+        # which pixels are clean background is not defined with the table: with hundreds of specks
+        # an image, as in BT474, ours are fewer and their noise up to 10 % lower
+        more = 0.04 if name == "noise" and row["culture"] == "BT474" else 0
         wanted = read_range(reference[row["culture"]])
         found = (row[f"{name}_low"], row[f"{name}_high"])
-        assert found == pytest.approx(wanted, rel=relative, abs=0.006), row["culture"]
+        assert found == pytest.approx(wanted, rel=relative + more, abs=absolute), row["culture"]
 
 
 def test_rim_and_trough_are_those_of_the_table(measurement):
