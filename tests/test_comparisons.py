@@ -24,7 +24,7 @@ def folders(p):
 def test_all_kinds_have_one_configuration(p, folders):
     """Same network, seed, batch and iterations; what differs are the sets."""
     configs = [read_config(folder) for folder in folders.values()]
-    assert configs[0].SOLVER.MAX_ITER == comparisons.iterations(p) == 20
+    assert configs[0].SOLVER.MAX_ITER == comparisons.iterations(p) == 15
     for config in configs[1:]:
         assert differences(configs[0], config) == []
 
