@@ -66,7 +66,7 @@ class Trainer:
 
     Several processes make the step that one makes with the same images, if normalisation is frozen.
     With batch statistics each process normalises over its own images, unless it is SyncBN, which
-    needs GPUs; by how much the step differs is in ``book/results/measured/two_processes.txt``.
+    needs GPUs; by how much the step differs is in ``book/measured/two_processes.txt``.
 
     Parameters
     ----------
