@@ -22,14 +22,10 @@ from deepmucs_utils.files import write_text
 SHARE = 4  # a comparison's training is a quarter of the run's
 
 
-def _fixed(p, split):
-    return runs.compose(p, split)
-
-
 #: Sets to train and to validate on, by kind of scene; each is validated on scenes of its own kind.
 KINDS = {
-    "co-cultures": _fixed,
-    "endless co-cultures": _fixed,
+    "co-cultures": runs.compose,
+    "endless co-cultures": runs.compose,
     "monocultures": scenarios.monocultures,
     "naive composites": scenarios.naive_composites,
 }
@@ -123,9 +119,8 @@ def describe(p, kinds):
 
     Parameters
     ----------
-    p : Parameters
-    kinds : sequence of str
-        Of `KINDS`.
+    p, kinds
+        See `train_kinds`.
 
     Returns
     -------

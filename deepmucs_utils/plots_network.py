@@ -76,7 +76,7 @@ def maps(levels, masks, columns=5, limits=None):
     for line, names in zip(axes, lines, strict=True):
         for ax, name in zip(line, names, strict=False):
             values = levels[name]
-            stride = 2 ** int(name[1:].removeprefix("es"))
+            stride = 2 ** int(name[-1])
             shown = (0, values.shape[1] * stride, values.shape[0] * stride, 0)
             ax.imshow(values, cmap="viridis", extent=shown, vmin=low, vmax=high)
             for mask in masks:

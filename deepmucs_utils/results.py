@@ -5,12 +5,12 @@ on what: data, model, iterations, hardware, commit and duration.
 """
 
 import json
-import math
 from pathlib import Path
 
 import pandas as pd
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.metrics import with_nan
 
 NEEDED = ("parameters", "sets", "metrics", "environment", "seconds", "finished")
 
@@ -45,18 +45,12 @@ def kept_results(folder):
             raise DeepMuCSError(
                 f"{path}: lacks {', '.join(missing)}; expected a run's results.json, copied whole."
             )
-        found[path.stem] = content | {"metrics": _nan(content["metrics"])}
+        found[path.stem] = content | {"metrics": with_nan(content["metrics"])}
     if not found:
         raise DeepMuCSError(
             f"{folder}: holds no results; copy the results.json of a run there."
         )
     return dict(sorted(found.items(), key=lambda item: item[1]["sets"]["train"]["images"]))
-
-
-def _nan(content):
-    if isinstance(content, dict):
-        return {key: _nan(value) for key, value in content.items()}
-    return math.nan if content is None else content
 
 
 def conditions(results):

@@ -132,12 +132,27 @@ def data_root(p):
     """
     if p.data_root is not None:
         return p.data_root
+    return phantom(params.cache() / f"phantom-{_phantom_state()}")
+
+
+def phantom(folder, seed=0):
+    """A phantom of the default size in a folder; written when first needed.
+
+    Parameters
+    ----------
+    folder : Path
+    seed : int
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
     from deepmucs_utils.data.phantom import write_phantom
 
-    folder = params.cache() / f"phantom-{_phantom_state()}"
     with alone(folder):
         if not folder.is_dir():
-            write_phantom(folder, jobs=os.cpu_count())
+            write_phantom(folder, seed=seed, jobs=os.cpu_count())
     return folder
 
 

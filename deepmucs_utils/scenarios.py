@@ -105,7 +105,7 @@ def real_scenes(p):
     if p.data_root is not None:
         return _windows(p, "test", p.data_root, runs.compose(p, "test"))
     root = runs.data_root(p)
-    return _windows(p, "test", _spare_phantom(root.with_name(f"{root.name}-spare")))
+    return _windows(p, "test", runs.phantom(root.with_name(f"{root.name}-spare"), SPARE_SEED))
 
 
 def monocultures(p, split="train"):
@@ -141,15 +141,6 @@ def _windows(p, split, root, without=None):
                 seed=p.seed,
                 cache=params.cache(),
             )
-    return folder
-
-
-def _spare_phantom(folder):
-    from deepmucs_utils.data.phantom import write_phantom
-
-    with runs.alone(folder):
-        if not folder.is_dir():
-            write_phantom(folder, seed=SPARE_SEED, jobs=os.cpu_count())
     return folder
 
 

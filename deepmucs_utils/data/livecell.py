@@ -21,6 +21,7 @@ from deepmucs_utils.data.index import write_index
 from deepmucs_utils.errors import DeepMuCSError
 
 SPLITS = ("train", "val", "test")
+AREA_LIMITS = (324, 961)  # px², between small, medium and large cells (LIVECell's issue 17)
 INDEX_VERSION = 3
 CACHE = Path(".cache")
 

@@ -8,6 +8,11 @@ from pycocotools import mask as coco_mask
 DOUBLE = 0.5  # intersection over union from which two contours are of the same cell
 
 
+def compressed(code):
+    """A run-length code as JSON holds it, in the form that pycocotools reads: counts in bytes."""
+    return code | {"counts": code["counts"].encode()}
+
+
 def rasterise(polygon, box):
     """Rasterise a polygon inside a box, by COCO's rule.
 

@@ -14,14 +14,21 @@ import pandas as pd
 from hotcoco import COCO, COCOeval
 
 from deepmucs_utils.data.cultures import LABELS
+from deepmucs_utils.data.livecell import AREA_LIMITS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 from deepmucs_utils.files import write_text
 
 IOU_TYPES = ("bbox", "segm")
-#: Area limits in square pixels: LIVECell's (its issue 17), where COCO has 32**2 and 96**2. As in
-#: COCO both ends belong to a range, so a cell of exactly 324 px² counts as small and as medium.
-AREA_RANGES = {"all": (0, 1e10), "small": (0, 324), "medium": (324, 961), "large": (961, 1e10)}
+SMALL, LARGE = AREA_LIMITS
+#: Areas in square pixels, by LIVECell's limits, where COCO has 32**2 and 96**2. As in COCO both
+#: ends belong to a range, so a cell of exactly 324 px² counts as small and as medium.
+AREA_RANGES = {
+    "all": (0, 1e10),
+    "small": (0, SMALL),
+    "medium": (SMALL, LARGE),
+    "large": (LARGE, 1e10),
+}
 #: Most detections an image; fields hold up to 3,000 cells, and COCO's own limit is 100. Every
 #: number here is read at the last one.
 MAX_DETECTIONS = (100, 500, 2000)
@@ -265,7 +272,12 @@ def read_metrics(path):
     if not path.is_file():
         raise DeepMuCSError(f"{path}: no such file; `deepmucs evaluate` writes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
-    return _replace(content, lambda value: value is None, math.nan)
+    return with_nan(content)
+
+
+def with_nan(metrics):
+    """Metrics as JSON holds them, with NaN for null."""
+    return _replace(metrics, lambda value: value is None, math.nan)
 
 
 def _is_nan(value):

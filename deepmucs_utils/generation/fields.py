@@ -13,11 +13,10 @@ import pandas as pd
 from pycocotools import mask as coco_mask
 from scipy.spatial import cKDTree
 
-from deepmucs_utils.data.masks import Scene
+from deepmucs_utils.data.livecell import AREA_LIMITS
+from deepmucs_utils.data.masks import Scene, compressed
 from deepmucs_utils.generation.artefacts import find_artefacts
 from deepmucs_utils.generation.groups import contacts
-
-LARGE = 961  # px²; LIVECell's bound between medium and large cells
 
 
 def read_scenes(folder):
@@ -42,7 +41,7 @@ def read_scenes(folder):
         image = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
         owner, masks = np.full(image.shape, -1, np.int32), []
         for row, code in enumerate(codes[entry["id"]]):
-            rle = {"size": code["size"], "counts": code["counts"].encode()}
+            rle = compressed(code)
             x, y, w, h = coco_mask.toBbox(rle).astype(int)
             mask = coco_mask.decode(rle)[y : y + h, x : x + w] > 0
             owner[y : y + h, x : x + w][mask] = row
@@ -75,10 +74,10 @@ def measure_field(image, scene):
     -------
     dict of str to float
         ``cells``; ``cover, touching, enclosed, large``: shares of the image that cells cover, of
-        cells that touch another, whose outline is by more than half in contact, and that reach
-        `LARGE`; ``nearest``: median distance from a cell's centre to the next one, px (NaN with a
-        single cell); ``specks``: artefacts in 10⁵ px² free of cells, NaN where less is free than a
-        twentieth of the image.
+        cells that touch another, whose outline is by more than half in contact, and that are
+        large by LIVECell's limits; ``nearest``: median distance from a cell's centre to the next
+        one, px (NaN with a single cell); ``specks``: artefacts in 10⁵ px²
+        free of cells, NaN where less is free than a twentieth of the image.
     """
     lengths, touching = contacts(scene)
     close = np.array([sum(around.values()) for around in touching])
@@ -90,7 +89,7 @@ def measure_field(image, scene):
         "cover": float(scene.mask.mean()),
         "touching": float((close > 0).mean()),
         "enclosed": float((close > lengths / 2).mean()),
-        "large": float((areas >= LARGE).mean()),
+        "large": float((areas >= AREA_LIMITS[1]).mean()),
         "nearest": float(np.median(cKDTree(middles).query(middles, 2)[0][:, 1]))
         if len(middles) > 1
         else np.nan,
@@ -134,10 +133,10 @@ def describe_fields(found):
     return pd.DataFrame(
         {
             kind: {
-                name: f"{median:.3g} ({least:.3g} to {most:.3g})"
-                for name, (least, median, most) in own.items()
+                name: "{1:.3g} ({0:.3g} to {2:.3g})".format(*own)
+                for name, own in values.items()
+                if name != "images"
             }
             for kind, values in found.items()
-            for own in [{name: value for name, value in values.items() if name != "images"}]
         }
     )

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.data.masks import compressed
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.cells import REACH, distance_to
 from deepmucs_utils.generation.critics import patch_features
@@ -71,7 +72,7 @@ def guess_cultures(folder, seed=0, permutations=50):
     for entry in coco["images"]:
         cells = [cell for cell in coco["annotations"] if cell["image_id"] == entry["id"]]
         pixels = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
-        masks = [coco_mask.decode(_rle(cell)) > 0 for cell in cells]
+        masks = [coco_mask.decode(compressed(cell["segmentation"])) > 0 for cell in cells]
         outside = distance_to(np.any(masks, axis=0)) > REACH
         own = background[entry["id"]]
         cultures = [names[cell["category_id"]] for cell in cells]
@@ -89,11 +90,6 @@ def guess_cultures(folder, seed=0, permutations=50):
         "ring": _against_null(features, [labels], groups, rng, permutations),
         "image": _guess_present(images, rng, permutations),
     }
-
-
-def _rle(cell):
-    code = cell["segmentation"]
-    return {"size": code["size"], "counts": code["counts"].encode()}
 
 
 def _rings(pixels, outside, masks):

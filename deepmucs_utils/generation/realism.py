@@ -91,7 +91,8 @@ def measure_realism(
         judged.append({"probe": probe, "way": way, "critic": critic} | result)
     sparse = _compose(root, out / "published", "DeepMuCS800", LEAK_IMAGES, seed, jobs, cache)
     dense = _compose(root, out / "dense", "Dense_train", PAIRS, seed, jobs, cache)
-    real = ((livecell.image(name), _scene(livecell.image(name), own)) for name, own in chosen)
+    images = ((livecell.image(name), cells) for name, cells in chosen)
+    real = ((image, _scene(image, cells)) for image, cells in images)
     fields, *pictures = _fields(real, sparse, dense)
     write_sheet(out, *pictures, seed)
     result = {

@@ -231,9 +231,8 @@ def objectness(model, cfg, image):
 
     Parameters
     ----------
-    model : GeneralizedRCNN
-    cfg : CfgNode
-    image : ndarray of uint8, shape (h, w)
+    model, cfg, image
+        See `feature_maps`.
 
     Returns
     -------
