@@ -19,12 +19,12 @@ from joblib.externals.loky import get_reusable_executor
 from pycocotools import mask as coco_mask
 
 from deepmucs_utils.data.livecell import LiveCell, read_index
-from deepmucs_utils.data.phantom import write_phantom
 from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.compose import compose_image
 from deepmucs_utils.generation.plan import make_plan
 from deepmucs_utils.generation.recipes import PUBLISHED, get_recipe
-from deepmucs_utils.generation.subsets import CHUNK, PNG, compose_set
+from deepmucs_utils.generation.sets import CHUNK, PNG, compose_set
+from deepmucs_utils.phantom.write import write_phantom
 
 IMAGES = 26  # phantom images a culture and split: 208 backgrounds
 CACHE = Path(".cache") / "benchmarks"

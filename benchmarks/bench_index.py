@@ -26,7 +26,7 @@ def write_coco(path, cells, spaces=True):
                                f"{i // 96 // 24 % 100:02d}d{i // 96 % 24:02d}h00m_1.tif",
          "height": 520, "width": 704}
         for i in range(number)
-    ]  # fmt: skip
+    ]
     with open(path, "w") as file:
         file.write('{"images": ' + json.dumps(images, separators=separators))
         file.write(', "annotations": [')
@@ -44,7 +44,7 @@ def _annotation(number, rng):
     polygon = np.round(corner + 40 * rng.random((points, 2)), 2).ravel().tolist()
     box = [*corner[0].tolist(), 40, 40]
     return {"id": number, "image_id": number // CELLS_AN_IMAGE, "category_id": 1, "iscrowd": 0,
-            "segmentation": [polygon], "area": 800.5, "bbox": box}  # fmt: skip
+            "segmentation": [polygon], "area": 800.5, "bbox": box}
 
 
 def _measure(what, path):

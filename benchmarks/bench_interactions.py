@@ -8,8 +8,13 @@ import time
 
 import numpy as np
 
-from deepmucs_utils.evaluation.interactions import analyse
-from deepmucs_utils.evaluation.simulation import Design, rejections, run_sets, simulate_scene
+from deepmucs_utils.analysis.interactions import analyse
+from deepmucs_utils.studies.interactions.null_and_power import (
+    Design,
+    rejections,
+    run_sets,
+    simulate_scene,
+)
 
 IMAGES = 20
 REPLACEMENTS = 99

@@ -23,11 +23,11 @@ from detectron2.utils.events import EventStorage
 from torchvision.ops import deform_conv2d
 
 from deepmucs_utils.data.cultures import CATEGORIES
-from deepmucs_utils.data.phantom import write_phantom
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.subsets import compose_set
+from deepmucs_utils.generation.endless import EndlessSet
+from deepmucs_utils.generation.sets import compose_set
+from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.segmentation import resnest
-from deepmucs_utils.segmentation.endless import EndlessSet
 from deepmucs_utils.segmentation.predict import predict_image, to_records
 from deepmucs_utils.segmentation.samples import CoCultureSet, Samples, batches
 from deepmucs_utils.segmentation.trainer import Trainer
@@ -44,7 +44,7 @@ def run():
         root, cache = Path(folder) / "root", Path(folder) / "cache"
         write_phantom(root, images=2, jobs=1)
         composed = compose_set(root, Path(folder) / "set", "Demo40", n_images=24, jobs=1,
-                               cache=cache)  # fmt: skip
+                               cache=cache)
         fixed = CoCultureSet(composed)
         endless = EndlessSet(composed, root, cache)
         _table("Deformable convolution of `small`, forward and backward, ms", deformable())

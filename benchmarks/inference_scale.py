@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepmucs_utils import runs
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.segmentation.checkpoints import CONFIG, write_config
 from deepmucs_utils.segmentation.predict import load_model, predict_set
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.training import training_config
+from deepmucs_utils.workflow import runs
 
 SIDE = 520  # px, short side of LIVECell's images
 TRAINED = (440, 480, 520, 560, 580, 620)  # px, published

@@ -24,11 +24,11 @@ from pathlib import Path
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from deepmucs_utils.data.phantom import write_phantom
-from deepmucs_utils.data.phantom_cultures import PHANTOM_CULTURES
-from deepmucs_utils.evaluation.real_scenes import write_monocultures
+from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES
+from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.segmentation.predict import predict
 from deepmucs_utils.segmentation.training import train
+from deepmucs_utils.studies.training.monocultures import write_monocultures
 
 WINDOW = (256, 352)  # px
 MOST = 2000  # detections an image, LIVECell's limit
@@ -118,7 +118,7 @@ def main():
                 ("phantom", phantom, "test", 24),
                 ("livecell", options.root, options.split, None),
             )
-        }  # fmt: skip
+        }
         run = folder / "run"
         train(sets["train"], sets["val"], run, "small", options.iterations)
         for name in ("phantom", "livecell"):

@@ -1,4 +1,4 @@
-"""What tests of several areas share: the sample of real LIVECell, and one tiny run."""
+"""What tests of several areas share: the sample of real LIVECell, a small phantom, a tiny run."""
 
 from ast import literal_eval
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 import papermill
 import pytest
 
-from deepmucs_utils import params, runs
+from deepmucs_utils.phantom.write import write_phantom
+from deepmucs_utils.workflow import params, runs
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "livecell-sample"
+SOME = ("A172", "MCF7", "SkBr3")
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +30,16 @@ def trial():
     for q in runs.family(p):
         runs.finish(q)
     return p
+
+
+@pytest.fixture(scope="session")
+def some():
+    """The cultures that the small phantom holds."""
+    return SOME
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """A phantom of three cultures, two images a split."""
+    out = tmp_path_factory.mktemp("phantom") / "root"
+    return write_phantom(out, images=2, cultures=SOME, seed=0, jobs=1)

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepmucs_utils.evaluation.bootstrap import (
+from deepmucs_utils.evaluation.matching import average_precision, match_classes, metric_rows
+from deepmucs_utils.evaluation.metrics import AREA_RANGES, IOU_TYPES, METRICS, blank_few, evaluate
+from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from deepmucs_utils.evaluation.resampling import (
     blocks_with_cells,
     describe,
     draw_images,
     image_blocks,
     interval,
 )
-from deepmucs_utils.evaluation.matching import average_precision, match_classes, metric_rows
-from deepmucs_utils.evaluation.metrics import AREA_RANGES, IOU_TYPES, METRICS, blank_few, evaluate
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 
 
 def evaluate_with_intervals(ground_truth, predictions, replicates=1000, seed=0, confidence=0.95):

@@ -8,7 +8,7 @@ cultures, so that debris does not give a culture away.
 import cv2
 import numpy as np
 
-from deepmucs_utils.data.structure import background_level, find_structure
+from deepmucs_utils.data.clean_area import background_level, find_structure
 from deepmucs_utils.generation.cells import MARGIN, Cutout, make_matte
 
 DISTANCE = 12.0  # px from any mask, so that no part of a cell passes for debris

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from deepmucs_utils.data.structure import background_level, find_structure, near_cells
+from deepmucs_utils.data.clean_area import background_level, find_structure, near_cells
 
 SEAM = 4.0  # px over which old and new texture change over
 TILES = (48, 32, 24, 16)  # px, sides of the texture's tiles, the largest possible first

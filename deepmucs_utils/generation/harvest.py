@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from deepmucs_utils.data.check import AREA_RANGES
+from deepmucs_utils.data.clean_area import find_structure
+from deepmucs_utils.data.faults import AREA_RANGES
 from deepmucs_utils.data.masks import paint
-from deepmucs_utils.data.structure import find_structure
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.artefacts import find_artefacts
 from deepmucs_utils.generation.backgrounds import clear

@@ -353,7 +353,7 @@ def _facts(recipe, bank, blocks, n_blocks):
         culture: [sorted(w for (c, w), b in blocks.items() if c == culture and b == block)
                   for block in range(n_blocks)]
         for culture in recipe.cells
-    }  # fmt: skip
+    }
     note = ""
     if n_blocks == 1:
         single = [culture for culture in wells if len(wells[culture][0]) == 1]

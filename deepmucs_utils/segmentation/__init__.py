@@ -12,7 +12,7 @@ warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
-from deepmucs_utils.segmentation import resnest, sampling  # noqa: E402, F401  (registered)
+from deepmucs_utils.segmentation import resnest, seeded_heads  # noqa: E402, F401  (registered)
 from deepmucs_utils.segmentation.config import add_deepmucs_config, get_config  # noqa: E402
 
 __all__ = ["add_deepmucs_config", "get_config"]

@@ -27,7 +27,7 @@ from deepmucs_utils.segmentation.checkpoints import BEST, LAST, load, save
 from deepmucs_utils.segmentation.curves import Curves
 from deepmucs_utils.segmentation.predict import predict_set
 from deepmucs_utils.segmentation.samples import Samples, batches
-from deepmucs_utils.segmentation.sampling import set_image_seeds
+from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
 from deepmucs_utils.segmentation.weights import REPORT, load_into, read_tensors
 
 

@@ -8,9 +8,9 @@ from torch.multiprocessing import ProcessRaisedException
 
 from deepmucs_utils.data.livecell import CACHE
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.generation.endless import EndlessSet
 from deepmucs_utils.segmentation.checkpoints import CONFIG, differences, read_config, write_config
 from deepmucs_utils.segmentation.config import get_config
-from deepmucs_utils.segmentation.endless import EndlessSet
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 

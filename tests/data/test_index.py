@@ -28,7 +28,7 @@ def document(cells, seed=0):
          "area": float(rng.uniform(1, 900)), "iscrowd": 0, "image_id": int(rng.integers(4)),
          "bbox": rng.uniform(0, 500, 4).tolist(), "category_id": 1, "id": 7 * number}
         for number in range(cells)
-    ]  # fmt: skip
+    ]
     images = [{"id": i, "file_name": n, "height": 520, "width": 704} for i, n in enumerate(NAMES)]
     info = {"info": {"note": 'tricky "annotations": [ }, { ]'}}
     kinds = {"categories": [{"id": 1, "name": "cell"}, {"id": 2, "name": "}, {"}]}

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from coco_scenes import blobs, cell, dataset, square, write
 
-from deepmucs_utils.evaluation.bootstrap import bootstrap
 from deepmucs_utils.evaluation.intervals import evaluate_with_intervals, table_one_intervals
 from deepmucs_utils.evaluation.metrics import METRICS, evaluate, read_metrics, write_metrics
+from deepmucs_utils.evaluation.resampling import bootstrap
+from tests.coco_scenes import blobs, cell, dataset, square, write
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import pytest
-from coco_scenes import annotate, blobs, cell, dataset, detection, square, write
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -20,6 +19,7 @@ from deepmucs_utils.evaluation.metrics import (
     table_one,
     write_metrics,
 )
+from tests.coco_scenes import annotate, blobs, cell, dataset, detection, square, write
 
 AREAS = [[0, 1e10], [0, 324], [324, 961], [961, 1e10]]
 SETS = {
@@ -170,7 +170,7 @@ def test_table_one_has_the_papers_columns(tmp_path):
     assert list(table.index) == ["Demo40", "Demo80"]
     assert list(table.columns.get_level_values(0)[::2]) == [
         "mAP", "mAP50", "mAP75", "mAPs", "mAPm", "mAPl",
-    ]  # fmt: skip
+    ]
     assert table.loc["Demo80", ("mAP50", "Seg.")] == metrics["segm"]["AP50"]
     assert table.loc["Demo80", ("mAPs", "Det.")] == metrics["bbox"]["APs"]
 

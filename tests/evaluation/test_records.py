@@ -3,10 +3,10 @@
 import copy
 
 import pytest
-from coco_scenes import cell, dataset, detection, square, write
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.metrics import evaluate
+from tests.coco_scenes import cell, dataset, detection, square, write
 
 TRUTH = dataset([cell("A172", square(10, 10))])
 FOUND = [detection("A172", square(10, 10), 0.9), detection("BV2", square(50, 50), 0.8)]

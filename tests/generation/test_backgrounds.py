@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from deepmucs_utils.data.structure import find_structure
+from deepmucs_utils.data.clean_area import find_structure
 from deepmucs_utils.generation.artefacts import find_artefacts
 from deepmucs_utils.generation.backgrounds import clear, mix
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from discs import canvas, disc, sprite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
 from deepmucs_utils.generation.compose import run_lengths
+from tests.generation.discs import canvas, disc, sprite
 
 
 def test_a_cell_keeps_its_contrast_on_another_level():

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from discs import canvas, sprite
 from scipy.spatial import cKDTree
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.canvas import make_sprite
 from deepmucs_utils.generation.placement import Layout, Places
+from tests.generation.discs import canvas, sprite
 
 SPACING = {"A172": np.linspace(18, 22, 41).tolist(), "BV2": np.linspace(18, 22, 41).tolist()}
 

@@ -30,7 +30,7 @@ def test_the_sample_scale_set_has_188_cells_in_16_images():
     assert (recipe.images, recipe.total) == (16, 188)
     assert recipe.cells == {
         "A172": 7, "BT474": 20, "Huh7": 2, "MCF7": 24, "SHSY5Y": 73, "SkBr3": 59, "SKOV3": 3,
-    }  # fmt: skip
+    }
 
 
 def test_the_demo_test_set_is_topped_up_and_says_so():

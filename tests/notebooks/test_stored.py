@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepmucs_utils import params
-from deepmucs_utils.notebooks import RUN_NOTEBOOKS
+from deepmucs_utils.workflow import params
+from deepmucs_utils.workflow.notebooks import RUN_NOTEBOOKS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

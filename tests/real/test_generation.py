@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepmucs_utils.data.check import check_root
 from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.data.faults import check_root
 from deepmucs_utils.data.livecell import LiveCell, read_index
 from deepmucs_utils.data.masks import paint
 from deepmucs_utils.generation.backgrounds import autocorrelation, background_level, clear
 from deepmucs_utils.generation.bank import build_bank
-from deepmucs_utils.generation.subsets import compose_set
+from deepmucs_utils.generation.sets import compose_set
 
 SEVEN = [name for name in CULTURE_NAMES if name != "BV2"]  # the sample has no annotated BV-2
 

@@ -5,10 +5,11 @@ import json
 import pandas as pd
 import pytest
 
-from deepmucs_utils import comparisons, params, runs, scenarios
-from deepmucs_utils.evaluation.bootstrap import bootstrap
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.evaluation.real_scenes import scene_table, write_monocultures
+from deepmucs_utils.evaluation.resampling import bootstrap
+from deepmucs_utils.studies.training import comparisons, scenarios
+from deepmucs_utils.studies.training.monocultures import scene_table, write_monocultures
+from deepmucs_utils.workflow import params, runs
 
 PAIR = ("BT474", "MCF7")  # the cultures that all three splits of the sample hold
 
@@ -22,7 +23,7 @@ def p(sample, tmp_path_factory):
     yield params.check(
         data_root=sample, set_name="Demo40", cultures=PAIR, n_images=6, iterations=6,
         out_dir=folder / "runs",
-    )  # fmt: skip
+    )
     monkeypatch.undo()
 
 
@@ -32,7 +33,7 @@ def scenes(p):
     return write_monocultures(
         p.data_root, p.out_dir / "scenes", window=(256, 352), n_images=4, cultures=PAIR,
         cache=params.cache(),
-    )  # fmt: skip
+    )
 
 
 def test_models_of_every_kind_are_judged_on_real_scenes(p, scenes):

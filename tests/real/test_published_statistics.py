@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from deepmucs_utils.data.acceptance import compare, describe
-from deepmucs_utils.data.reference import (
+from deepmucs_utils.studies.phantom.comparison import compare, describe
+from deepmucs_utils.studies.phantom.measure_root import measure_root
+from deepmucs_utils.studies.phantom.reference import (
     read_range,
     reference_profiles,
     reference_statistics,
     rim,
 )
-from deepmucs_utils.data.survey import measure_root
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "livecell-sample"
 
@@ -33,7 +33,7 @@ def measurement(tmp_path_factory):
      ("core_mean_minus_bg", 0.02, 0), ("texture_sd_core", 0.01, 0), ("texture_core_skew", 0.01, 0),
      ("texture_acf1", 0, 0.005), ("texture_acf2", 0, 0.005), ("texture_acf3", 0, 0.005),
      ("p01_minus_bg", 0.01, 0), ("p99_minus_bg", 0.01, 0)],
-)  # fmt: skip
+)
 def test_shape_contrast_and_texture_are_those_of_the_table(measurement, column, relative, absolute):
     reference = reference_statistics()[column]
     for culture, found in measurement.statistics.set_index("culture")[column].items():
@@ -45,7 +45,7 @@ def test_shape_contrast_and_texture_are_those_of_the_table(measurement, column, 
     ("name", "column", "relative", "absolute"),
     [("cover", "confluence", 0, 0.006), ("overlap", "overlap_px_frac", 0.03, 0.0006),
      ("touching", "touching_frac", 0, 0.006), ("noise", "noise_sd", 0.06, 0)],
-)  # fmt: skip
+)
 def test_ranges_over_images_are_those_of_the_table(measurement, name, column, relative, absolute):
     reference = reference_statistics()[column]
     for _, row in measurement.statistics.iterrows():

@@ -6,8 +6,6 @@ from detectron2.modeling import build_model
 from detectron2.modeling.anchor_generator import build_anchor_generator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_networks import randomise_norms
-from tiny import tiny_config
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import get_config
@@ -23,6 +21,8 @@ from deepmucs_utils.segmentation.anatomy import (
     sampling_places,
     split_attention,
 )
+from tests.segmentation.plain_networks import randomise_norms
+from tests.tiny import tiny_config
 
 
 @pytest.fixture(scope="module")

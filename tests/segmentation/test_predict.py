@@ -7,7 +7,6 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from hotcoco import mask as coco_mask
-from tiny import SIZE, tiny_config, write_set
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.metrics import evaluate
@@ -15,6 +14,7 @@ from deepmucs_utils.segmentation.checkpoints import write_config
 from deepmucs_utils.segmentation.predict import draw, load_model, predict, to_records
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
+from tests.tiny import SIZE, tiny_config, write_set
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_networks import randomise_norms, split_attention
 from torch import nn
 from torchvision.ops import deform_conv2d
 
 from deepmucs_utils.segmentation.resnest import DeformableConv2d, ResNeSt, _deform_conv2d_on_cpu
+from tests.segmentation.plain_networks import randomise_norms, split_attention
 
 DEFORM = (False, True, True, True)
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import SIZE, tiny_config, write_set
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.samples import (
@@ -19,6 +18,7 @@ from deepmucs_utils.segmentation.samples import (
     repeat_factors,
     rescale,
 )
+from tests.tiny import SIZE, tiny_config, write_set
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,16 @@ import torch
 from detectron2.engine import launch
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
-from tiny import tiny_config, write_set
 
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.checkpoints import load, read_config
 from deepmucs_utils.segmentation.curves import read_curves
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
-from deepmucs_utils.segmentation.sampling import set_image_seeds
+from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
 from deepmucs_utils.segmentation.trainer import OPTIMIZERS, Trainer, learning_rate
 from deepmucs_utils.segmentation.training import train, training_config
+from tests.tiny import tiny_config, write_set
 
 
 @pytest.fixture(scope="module")

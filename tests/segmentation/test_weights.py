@@ -8,8 +8,6 @@ import pytest
 import timm
 import torch
 from detectron2.modeling import build_model
-from plain_networks import ResNeSt, randomise_norms
-from tiny import tiny_config, write_set
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import get_config, weights
@@ -18,9 +16,11 @@ from deepmucs_utils.segmentation.predict import load_model
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.weights import BOTTOM_UP, convert, read_tensors
+from tests.segmentation.plain_networks import ResNeSt, randomise_norms
+from tests.tiny import tiny_config, write_set
 
 SCORES = [f"roi_heads.box_predictor.{k}.cls_score.{kind}" for k in range(3) for kind in
-          ("weight", "bias")]  # fmt: skip
+          ("weight", "bias")]
 
 
 @pytest.fixture(scope="module", autouse=True)

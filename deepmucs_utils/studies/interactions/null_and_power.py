@@ -1,0 +1,270 @@
+"""Made-up scenes with a known interaction, to see how often the analysis finds what is not there,
+and how often what is."""
+
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from scipy import ndimage
+from scipy.stats import binom
+from tqdm import tqdm
+
+from deepmucs_utils.analysis.envelopes import curve_p, holm
+from deepmucs_utils.analysis.interactions import analyse
+from deepmucs_utils.analysis.shapes import Scene, Shape
+from deepmucs_utils.evaluation.tables import write_tables
+
+CULTURES = "large", "small"
+RADII = {"large": (16.0, 24.0), "small": (6.0, 9.0)}  # px, long half-axes: about A172 and BV2
+CHOICES = 16  # places that an interacting cell chooses from
+REACH = 8.0  # px between outlines, within which the cultures interact
+NEAR = 30.0  # px between centres: near, where only names are shuffled
+STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
+CELLS = (6, 12, 24)  # of each culture in each image
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a made-up set looks like.
+
+    Parameters
+    ----------
+    images : int
+    cells : int
+        Of each of the two cultures in each image.
+    strength : float
+        Logarithm of how much more often a small cell takes a place within `REACH` of a large one
+        than one beyond; 0 is chance, negative repulsion.
+    area : float
+        Canvas per cell, px²; with 4,000 the cells cover an eighth of it.
+    replacements : int
+        See `interactions.measure`.
+    """
+
+    images: int = 4
+    cells: int = 12
+    strength: float = 0.0
+    area: float = 4000.0
+    replacements: int = 59
+
+
+def simulate_scene(design, rng):
+    """One image: ellipses that do not overlap, the large ones first; some are cut by the border.
+
+    Parameters
+    ----------
+    design : Design
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Scene
+    """
+    height = round(np.sqrt(2 * design.cells * design.area * 0.75))
+    size = height, round(height / 0.75)
+    free = np.ones(size, np.uint8)
+    shapes, corners, cultures = [], [], []
+    for culture in CULTURES:
+        beyond = None
+        if culture == "small" and design.strength:
+            beyond = ndimage.distance_transform_edt(free)
+        for _ in range(design.cells):
+            mask = _ellipse(rng, RADII[culture])
+            while True:
+                top, left = _propose(mask, size, beyond, design.strength, rng)
+                y, x = max(top, 0), max(left, 0)
+                inside = mask[y - top : size[0] - top, x - left : size[1] - left]
+                if not inside.any():
+                    continue
+                rows = np.flatnonzero(inside.any(axis=1))
+                columns = np.flatnonzero(inside.any(axis=0))
+                inside = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                y, x = y + rows[0], x + columns[0]
+                window = free[y : y + inside.shape[0], x : x + inside.shape[1]]
+                if window[inside].all():
+                    break
+            window[inside] = 0
+            shapes.append(Shape(inside))
+            corners.append((y, x))
+            cultures.append(culture)
+    return Scene(size, tuple(shapes), np.array(corners), np.array(cultures, object))
+
+
+def _ellipse(rng, radii):
+    long = rng.uniform(*radii)
+    side = int(2 * long) + 5
+    mask = np.zeros((side, side), np.uint8)
+    axes = round(long), round(long * rng.uniform(0.5, 1))
+    cv2.ellipse(mask, (side // 2, side // 2), axes, rng.uniform(0, 180), 0, 360, 1, -1)
+    return mask > 0
+
+
+def _propose(mask, size, beyond, strength, rng):
+    """A place; of several, where there is an interaction, weighted by it."""
+    n = 1 if beyond is None else CHOICES
+    places = (rng.random((n, 2)) * size).astype(int)
+    chosen = 0
+    if beyond is not None:
+        radius = np.sqrt(np.count_nonzero(mask) / np.pi)
+        near = beyond[places[:, 0], places[:, 1]] - radius <= REACH
+        weights = np.exp(strength * near)
+        chosen = rng.choice(n, p=weights / weights.sum())
+    return (places[chosen] - np.array(mask.shape) // 2).tolist()
+
+
+def run_sets(design, sets, seed=0, jobs=1):
+    """Analyse made-up sets.
+
+    Parameters
+    ----------
+    design : Design
+    sets : int
+    seed, jobs : int
+        Each set has its own generators: the result does not depend on ``jobs``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a set. p values of: ``large-large``, ``large-small``, ``small-small`` (curves),
+        ``nearest`` and ``neighbours`` (from small to large), ``any`` (the smallest after Holm's
+        correction of the three curves) and, for each pair, ``shuffled …`` (pairs of near centres
+        against shuffled names: what this package does not do).
+    """
+    streams = np.random.SeedSequence(seed).spawn(sets)
+    tasks = (delayed(_run_set)(design, stream) for stream in streams)
+    done = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    return pd.DataFrame(list(tqdm(done, f"strength {design.strength:g}", sets, disable=None)))
+
+
+def _run_set(design, stream):
+    rng = np.random.default_rng(stream)
+    scenes = [simulate_scene(design, rng) for _ in range(design.images)]
+    found = analyse(scenes, design.replacements, seed=int(rng.integers(2**31)))
+    curves = {f"{row['first']}-{row['second']}": row["p"] for _, row in found.tests.iterrows()}
+    to_large = [
+        table.set_index(["of", "to"]).loc[("small", "large"), "p"]
+        for table in (found.nearest, found.neighbours)
+    ]
+    return curves | {
+        "nearest": to_large[0],
+        "neighbours": to_large[1],
+        "any": holm(list(curves.values())).min(),
+        **_shuffled(scenes, design.replacements, rng),
+    }
+
+
+def _shuffled(scenes, shuffles, rng):
+    """p values of the numbers of near centres, by pair, when names are shuffled in each image.
+
+    This is what spatial statistics of points commonly do (squidpy's neighbourhood enrichment, for
+    one).
+    """
+    counts = np.zeros((3, shuffles + 1))  # by how many cells of a pair are small
+    for scene in scenes:
+        centres = scene.corners + np.array([shape.mask.shape for shape in scene.shapes]) / 2
+        first, second = np.triu_indices(len(centres), 1)
+        near = np.hypot(*(centres[first] - centres[second]).T) <= NEAR
+        first, second = first[near], second[near]
+        small = (scene.cultures == "small").astype(int)
+        for number in range(shuffles + 1):
+            counts[:, number] += np.bincount(small[first] + small[second], minlength=3)
+            small = rng.permutation(small)
+    names = ("large-large", "large-small", "small-small")
+    return {
+        f"shuffled {name}": curve_p(row[:, None]) for name, row in zip(names, counts, strict=True)
+    }
+
+
+def rejections(p_values, level=0.05):
+    """How often each test rejects, with the limits that chance leaves.
+
+    Parameters
+    ----------
+    p_values : pandas.DataFrame
+        From `run_sets`.
+    level : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a test: ``sets``, ``rejected`` (share), ``low``, ``high`` (the binomial 95 % range
+        of that share when the level is kept) and ``kept`` (whether it lies in the range or below:
+        tied curves make the test cautious).
+    """
+    n = len(p_values)
+    low, high = binom.interval(0.95, n, level)
+    rejected = (p_values <= level).mean()
+    return pd.DataFrame(
+        {
+            "sets": n,
+            "rejected": rejected,
+            "low": low / n,
+            "high": high / n,
+            "kept": rejected <= high / n,
+        }
+    ).rename_axis("test")
+
+
+def power(strengths, cells, sets, seed=0, jobs=1, **design):
+    """How often an interaction is found, against its strength and the number of cells.
+
+    Parameters
+    ----------
+    strengths : sequence of float
+    cells : sequence of int
+        Of each culture in an image.
+    sets, seed, jobs
+        See `run_sets`; the sets of each combination.
+    **design
+        Other fields of `Design`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``strength, cells`` (of each culture in the whole set), ``images, sets, curve,
+        nearest, neighbours``: share of sets in which each test of the mixed pair rejects at 5 %.
+    """
+    rows = []
+    for strength in strengths:
+        for n in cells:
+            chosen = Design(**(design | {"strength": strength, "cells": n}))
+            p_values = run_sets(chosen, sets, seed, jobs)
+            found = (p_values <= 0.05).mean()
+            rows.append(
+                {
+                    "strength": strength,
+                    "cells": n * chosen.images,
+                    "images": chosen.images,
+                    "sets": sets,
+                    "curve": found["large-small"],
+                    "nearest": found["nearest"],
+                    "neighbours": found["neighbours"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def validate(out_dir, sets=1000, power_sets=100, seed=0, jobs=1):
+    """Measure type I error and power on made-up sets and write them down.
+
+    Parameters
+    ----------
+    out_dir : str or Path
+    sets : int
+        Null sets for the type I error.
+    power_sets : int
+        Sets for each combination of `STRENGTHS` and `CELLS`.
+    seed, jobs : int
+
+    Returns
+    -------
+    list of Path
+        ``type_one`` (`rejections`), ``power`` (`power`) and ``design`` (`Design`) as CSV and JSON.
+    """
+    design = Design()
+    null = rejections(run_sets(design, sets, seed, jobs))
+    written = write_tables({"type_one": null, "design": pd.DataFrame([asdict(design)])}, out_dir)
+    found = power(STRENGTHS, CELLS, power_sets, seed + 1, jobs)
+    return written + write_tables({"power": found}, out_dir)

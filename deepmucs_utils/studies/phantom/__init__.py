@@ -1,0 +1,1 @@
+"""How near the phantom comes to LIVECell."""

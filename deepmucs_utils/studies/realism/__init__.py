@@ -1,0 +1,1 @@
+"""Can composites be distinguished from real images?"""

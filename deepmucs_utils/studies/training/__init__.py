@@ -1,0 +1,1 @@
+"""What else a model could have been trained and tested on."""

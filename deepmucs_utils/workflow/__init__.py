@@ -1,0 +1,1 @@
+"""Parameters, runs, notebooks and the book."""

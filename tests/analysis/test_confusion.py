@@ -1,0 +1,93 @@
+"""Every cell and every detection stands once in the confusion matrix; scores are calibrated."""
+
+import numpy as np
+import pytest
+
+from deepmucs_utils.analysis.confusion import calibration, confusion_by_image, confusion_matrix
+from deepmucs_utils.analysis.operating_point import confident
+from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.evaluation.metrics import load_pair, match
+from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from tests.coco_scenes import (
+    ONE_WRONG_CLASS,
+    THREE,
+    THREE_CELLS,
+    blobs,
+    cell,
+    detection,
+    loaded,
+    square,
+    write,
+)
+
+
+def entries(table):
+    """The entries that are not 0, by true and predicted culture."""
+    return {key: int(n) for key, n in table.stack().items() if n}
+
+
+def test_three_cells_one_wrong_class():
+    table = confusion_matrix(*loaded(THREE_CELLS, ONE_WRONG_CLASS))
+    assert entries(table) == {("A172", "A172"): 2, ("A172", "BV2"): 1}
+    assert list(table.index) == [*CULTURE_NAMES, "false"]
+    assert list(table.columns) == [*CULTURE_NAMES, "missed"]
+
+
+def test_missed_and_false_cells_have_their_row_and_column():
+    found = [detection("A172", THREE[0], 0.9), detection("BV2", square(80, 80), 0.8)]
+    table = confusion_matrix(*loaded(THREE_CELLS, found))
+    assert entries(table) == {("A172", "A172"): 1, ("A172", "missed"): 2, ("false", "BV2"): 1}
+
+
+def test_a_crowd_region_is_neither_missed_nor_is_a_detection_on_it_false():
+    cells = [cell("A172", THREE[0]), cell("A172", square(40, 40, 30), iscrowd=1)]
+    found = [detection("BV2", square(45, 45), 0.8), detection("MCF7", square(60, 60), 0.7)]
+    assert entries(confusion_matrix(*loaded(cells, found))) == {("A172", "missed"): 1}
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+def test_sums_are_the_numbers_of_cells_and_detections_and_the_matrix_is_hotcocos(
+    tmp_path, iou_type
+):
+    paths = write(tmp_path, *blobs(seed=1, n_images=6, per_image=30))
+    truth = read_ground_truth(paths[0])
+    kept = confident(read_predictions(paths[1], truth), threshold=0.3)
+    table = confusion_matrix(truth, kept, iou_type)
+    ids = [annotation["category_id"] for annotation in truth["annotations"]]
+    assert list(table.sum(axis=1)[:-1]) == list(np.bincount(ids, minlength=9)[1:])
+    assert table.drop(columns="missed").to_numpy().sum() == len(kept)
+    theirs = match(*load_pair(truth, kept, iou_type), iou_type, areas=["all"]).confusion_matrix()
+    assert (table.to_numpy() == theirs["matrix"]).all()
+    assert (confusion_by_image(truth, kept, iou_type).sum(axis=0) == table.to_numpy()).all()
+
+
+def test_calibration_of_forty_scores():
+    """20 detections with score 0.75, of which 15 are right; 20 with 0.95, of which 10 are: the
+    differences are 0 and 0.45, on average 0.225."""
+    places = [square(x, y) for y in range(0, 60, 15) for x in range(0, 90, 15)]
+    cells = [cell("A172", place, image) for image in range(2) for place in places[:20]]
+    found = [
+        detection("A172" if i < right else "BV2", places[i], score, image)
+        for image, (score, right) in enumerate([(0.75, 15), (0.95, 10)])
+        for i in range(20)
+    ]
+    table, error = calibration(*loaded(cells, found, n_images=2))
+    assert list(table["n"]) == [0, 0, 0, 0, 0, 0, 0, 20, 0, 20]
+    assert table["right"][7] == pytest.approx(0.75) and table["right"][9] == pytest.approx(0.5)
+    assert table["score"][9] == pytest.approx(0.95)
+    assert error == pytest.approx(0.225)
+    few = calibration(*loaded(cells, found[:19], n_images=2))[0]
+    assert few["n"][7] == 19 and np.isnan(few["right"][7])
+
+
+def test_the_calibration_error_is_hotcocos(tmp_path):
+    paths = write(tmp_path, *blobs(seed=1, n_images=6, per_image=30))
+    truth = read_ground_truth(paths[0])
+    found = read_predictions(paths[1], truth)
+    evaluation = match(*load_pair(truth, found, "segm"), "segm", areas=["all"])
+    assert calibration(truth, found)[1] == pytest.approx(evaluation.calibration()["ece"])
+
+
+def test_without_detections_there_is_nothing_to_calibrate():
+    table, error = calibration(*loaded(THREE_CELLS, []))
+    assert table["n"].sum() == 0 and np.isnan(error)

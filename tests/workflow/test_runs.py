@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.workflow import params, runs
+
+
+def check(tmp_path, **changes):
+    return params.check(**({"set_name": "Demo40", "fraction": 0.1, "out_dir": tmp_path} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({"fraction": 1.0}, "Demo40"),
+        ({}, "Demo40-0.1"),
+        ({"n_images": 12}, "Demo40-12images"),
+        ({"cultures": "A172,BV2", "seed": 3}, "Demo40-0.1-A172+BV2-seed3"),
+    ],
+)
+def test_a_label_tells_what_differs_from_the_recipe(tmp_path, changes, label):
+    assert runs.label(check(tmp_path, **changes)) == label
+
+
+def test_val_and_test_sets_are_of_the_same_family_and_share(tmp_path):
+    p = runs.for_split(check(tmp_path, set_name="DeepMuCS1600", n_images=160), "test")
+    assert (p.set_name, p.fraction, p.n_images) == ("DeepMuCS_test", 0.1, None)
+    assert runs.for_split(check(tmp_path), "val").set_name == "Demo_val"
+
+
+def test_a_set_that_is_not_one_to_train_on_is_refused(tmp_path):
+    with pytest.raises(DeepMuCSError, match="a test set; expected one to train on"):
+        runs.for_split(check(tmp_path, set_name="Demo_test", fraction=1.0), "val")
+
+
+def test_a_family_goes_from_the_smallest_to_the_largest_set(tmp_path):
+    names = [q.set_name for q in runs.family(check(tmp_path, set_name="Demo80"))]
+    assert names == ["Demo40", "Demo80", "Demo200"]
+    names = [q.set_name for q in runs.family(check(tmp_path, set_name="DeepMuCS800"))]
+    assert names == ["DeepMuCS800", "DeepMuCS1600", "DeepMuCS4000"]
+
+
+def test_a_folder_is_not_taken_over_by_a_run_with_other_parameters(tmp_path):
+    runs.claim(check(tmp_path, iterations=5))
+    runs.claim(check(tmp_path, iterations=5))
+    with pytest.raises(DeepMuCSError, match="iterations is 5 there and 6 here"):
+        runs.claim(check(tmp_path, iterations=6))
+
+
+def test_a_run_without_results_is_not_done(tmp_path):
+    assert runs.read_results(check(tmp_path)) is None
+
+
+def test_results_tell_parameters_sets_metrics_machine_and_time(trial):
+    results = json.loads((runs.run_folder(trial) / "results.json").read_text())
+    assert results["parameters"]["set_name"] == "Demo40"
+    assert results["parameters"]["iterations"] == trial.iterations
+    assert results["sets"]["train"]["images"] == 8
+    assert set(results["metrics"]) >= {"bbox", "segm", "n_images", "n_cells"}
+    assert results["metrics"]["n_cells"] == results["sets"]["test"]["total"]
+    assert results["environment"]["packages"]["torch"]
+    assert results["seconds"]["training"] > 0
+
+
+def test_a_finished_run_is_read_and_not_repeated(trial, monkeypatch):
+    monkeypatch.setattr(runs, "predict", lambda p: pytest.fail("the run was repeated"))
+    assert runs.finish(trial)["parameters"]["set_name"] == "Demo40"
