@@ -22,9 +22,13 @@ def write_coco(path, cells, spaces=True):
     separators = (", ", ": ") if spaces else (",", ":")
     number = -(-cells // CELLS_AN_IMAGE)
     images = [
-        {"id": i, "file_name": f"A172_Phase_{'ABCDEFGH'[i % 8]}{i // 8 % 12 + 1}_1_"
-                               f"{i // 96 // 24 % 100:02d}d{i // 96 % 24:02d}h00m_1.tif",
-         "height": 520, "width": 704}
+        {
+            "id": i,
+            "file_name": f"A172_Phase_{'ABCDEFGH'[i % 8]}{i // 8 % 12 + 1}_1_"
+            f"{i // 96 // 24 % 100:02d}d{i // 96 % 24:02d}h00m_1.tif",
+            "height": 520,
+            "width": 704,
+        }
         for i in range(number)
     ]
     with open(path, "w") as file:
@@ -43,8 +47,15 @@ def _annotation(number, rng):
     corner = np.array([[rng.integers(660), rng.integers(480)]])
     polygon = np.round(corner + 40 * rng.random((points, 2)), 2).ravel().tolist()
     box = [*corner[0].tolist(), 40, 40]
-    return {"id": number, "image_id": number // CELLS_AN_IMAGE, "category_id": 1, "iscrowd": 0,
-            "segmentation": [polygon], "area": 800.5, "bbox": box}
+    return {
+        "id": number,
+        "image_id": number // CELLS_AN_IMAGE,
+        "category_id": 1,
+        "iscrowd": 0,
+        "segmentation": [polygon],
+        "area": 800.5,
+        "bbox": box,
+    }
 
 
 def _measure(what, path):

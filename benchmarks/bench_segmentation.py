@@ -43,8 +43,9 @@ def run():
     with tempfile.TemporaryDirectory() as folder:
         root, cache = Path(folder) / "root", Path(folder) / "cache"
         write_phantom(root, images=2, jobs=1)
-        composed = compose_set(root, Path(folder) / "set", "Demo40", n_images=24, jobs=1,
-                               cache=cache)
+        composed = compose_set(
+            root, Path(folder) / "set", "Demo40", n_images=24, jobs=1, cache=cache
+        )
         fixed = CoCultureSet(composed)
         endless = EndlessSet(composed, root, cache)
         _table("Deformable convolution of `small`, forward and backward, ms", deformable())

@@ -109,8 +109,9 @@ def main():
             source = write_phantom(folder / "varied", 6, cultures, seed=1, jobs=1)
         sets = {
             name: one_class(
-                write_monocultures(root, folder / name, split, window=WINDOW, n_images=number,
-                                   cache=cache)
+                write_monocultures(
+                    root, folder / name, split, window=WINDOW, n_images=number, cache=cache
+                )
             )
             for name, root, split, number in (
                 ("train", source, "train", options.images),

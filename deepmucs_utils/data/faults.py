@@ -93,7 +93,10 @@ def check_root(root, cache=CACHE, jobs=2):
         results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
         for image, (content, found) in tqdm(
             zip(images.itertuples(), results, strict=True),
-            f"check {split}", len(images), unit="image", disable=None,
+            f"check {split}",
+            len(images),
+            unit="image",
+            disable=None,
         ):
             name = image.file_name
             faults += [(kind, split, name, *rest) for kind, *rest in found]

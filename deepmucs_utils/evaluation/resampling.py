@@ -247,8 +247,9 @@ def blocks_with_cells(blocks, cells):
 
 def _present(blocks, cells):
     """Whether a culture has cells in a block; bool, shape (K, B)."""
-    return np.stack([np.bincount(blocks, weights=row, minlength=blocks.max() + 1) > 0
-                     for row in cells])
+    return np.stack(
+        [np.bincount(blocks, weights=row, minlength=blocks.max() + 1) > 0 for row in cells]
+    )
 
 
 def interval(values, n_blocks, confidence):

@@ -144,8 +144,11 @@ def build_bank(root, split, cache=CACHE, jobs=2):
             for name in names
         )
         harvests = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-        _store(tqdm(harvests, f"bank {split}", len(names), unit="image", disable=None), partial,
-               {"key": key, "version": VERSION, "split": split, "images": len(names)})
+        _store(
+            tqdm(harvests, f"bank {split}", len(names), unit="image", disable=None),
+            partial,
+            {"key": key, "version": VERSION, "split": split, "images": len(names)},
+        )
         try:
             os.replace(partial, folder)
         except OSError:  # another process was faster; its bank is the same

@@ -350,8 +350,10 @@ def _facts(recipe, bank, blocks, n_blocks):
         cells = [ids[first[row] : first[row] + size[row]] for row in rows]
         donors[culture] = len(np.unique(np.concatenate(cells)))
     wells = {
-        culture: [sorted(w for (c, w), b in blocks.items() if c == culture and b == block)
-                  for block in range(n_blocks)]
+        culture: [
+            sorted(w for (c, w), b in blocks.items() if c == culture and b == block)
+            for block in range(n_blocks)
+        ]
         for culture in recipe.cells
     }
     note = ""

@@ -40,8 +40,14 @@ PAIRS_CELLS = 60  # of each culture an image, on average: with 20 images each ho
 # px², mean of each culture on a sample of genuine LIVECell images (BV2: median, after threshold
 # segmentation); turns cover into numbers of cells
 MEAN_AREAS = {
-    "A172": 1137, "BT474": 511, "BV2": 166, "Huh7": 1347, "MCF7": 272, "SHSY5Y": 366,
-    "SkBr3": 314, "SKOV3": 1247,
+    "A172": 1137,
+    "BT474": 511,
+    "BV2": 166,
+    "Huh7": 1347,
+    "MCF7": 272,
+    "SHSY5Y": 366,
+    "SkBr3": 314,
+    "SKOV3": 1247,
 }
 
 # Published training sets, and their demo versions, from the smallest to the largest: nested, each
@@ -254,8 +260,11 @@ def _nest(recipe, fraction, kept, n_images):
     inner = _published(nest[place - 1], fraction, kept, None)
     if place > 1:
         inner = _nest(inner, fraction, kept, None)
-    nested = replace(recipe, inner=inner, note="; ".join(
-        part for part in (recipe.note, f"begins with {inner.name}") if part))
+    nested = replace(
+        recipe,
+        inner=inner,
+        note="; ".join(part for part in (recipe.note, f"begins with {inner.name}") if part),
+    )
     *_, (rest, images, _) = nested.stages()
     if min(rest.values(), default=0) < 0 or sum(rest.values()) < images:
         raise DeepMuCSError(

@@ -86,8 +86,9 @@ def spoil_images(splits, count, rng):
         )
     for image in chosen[2 * count :]:
         faults.append(
-            _image_fault("overlap of splits", second,
-                         _copy(splits[first], image, second, splits, ids))
+            _image_fault(
+                "overlap of splits", second, _copy(splits[first], image, second, splits, ids)
+            )
         )
     return faults
 

@@ -157,8 +157,9 @@ def _contacts(label):
 def _smooth_noise(shape, scale, rng):
     """Noise of unit variance that changes over ``scale`` px; float32."""
     coarse = rng.standard_normal([side // scale + 3 for side in shape]).astype(np.float32)
-    fine = cv2.resize(coarse, (shape[1] + 2 * scale, shape[0] + 2 * scale),
-                      interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(
+        coarse, (shape[1] + 2 * scale, shape[0] + 2 * scale), interpolation=cv2.INTER_CUBIC
+    )
     return fine[scale : scale + shape[0], scale : scale + shape[1]]
 
 

@@ -124,8 +124,14 @@ def errors(ax, tables):
     for number, (name, table) in enumerate(tables.items()):
         place = np.arange(len(kinds)) + (number - (len(tables) - 1) / 2) * width
         shade = 0.35 + 0.65 * (number + 1) / len(tables)
-        bars = ax.bar(place, table.loc[kinds, "gain"], width * 0.92, alpha=shade,
-                      color=[ERROR_COLOURS[kind] for kind in kinds], label=name)
+        bars = ax.bar(
+            place,
+            table.loc[kinds, "gain"],
+            width * 0.92,
+            alpha=shade,
+            color=[ERROR_COLOURS[kind] for kind in kinds],
+            label=name,
+        )
         ax.bar_label(bars, [f"{n}" for n in table.loc[kinds, "n"]], fontsize=7, color="0.3")
     ax.set_xticks(range(len(kinds)), kinds)
     ax.set(ylabel="gain in AP50 (points)", xlabel="kind of error (number of errors on the bars)")
@@ -171,8 +177,14 @@ def agreement(ax, table, limits):
         part = table[table["culture"] == culture]
         colour = COLOURS.get(culture)
         label = LABELS.get(culture, culture)
-        ax.plot(part["true"], part["predicted"] - part["true"], "o", color=colour, alpha=0.6,
-                label=label)
+        ax.plot(
+            part["true"],
+            part["predicted"] - part["true"],
+            "o",
+            color=colour,
+            alpha=0.6,
+            label=label,
+        )
         row = limits.loc[culture]
         ax.axhline(row["bias"], color=colour, linewidth=1.2)
         for end in ("low", "high"):
@@ -200,13 +212,25 @@ def shifted_mixes(ax, table, cultures, composed=None):
         colour = COLOURS.get(culture)
         name = LABELS.get(culture, culture)
         ax.plot(part["true"], part["predicted"], "x", color=colour, label=f"{name}, predicted")
-        ax.plot(part["true"], part["corrected"], "o", color=colour, fillstyle="none",
-                label=f"{name}, corrected")
+        ax.plot(
+            part["true"],
+            part["corrected"],
+            "o",
+            color=colour,
+            fillstyle="none",
+            label=f"{name}, corrected",
+        )
         if composed is not None:
             part = composed[composed["culture"] == culture].dropna()
             ax.vlines(part["true"], part["low"], part["high"], color=colour, linewidth=1)
-            ax.plot(part["true"], part["corrected"], "s", color=colour, markersize=4,
-                    label=f"{name}, composed")
+            ax.plot(
+                part["true"],
+                part["corrected"],
+                "s",
+                color=colour,
+                markersize=4,
+                label=f"{name}, composed",
+            )
     ax.set(xlabel="true fraction", ylabel="estimated fraction", xlim=(-0.02, 1.02))
     ax.set_ylim(-0.02, 1.02)
     ax.legend(fontsize="small")
@@ -232,8 +256,15 @@ def pair_correlations(curves, other=None):
         ax.plot(distance, part["g"], "o-", color=colour, markersize=3)
         if other is not None:
             same = other[(other["first"] == first) & (other["second"] == second)]
-            ax.plot(distance[: len(same)], same["g"], "s", linestyle=(0, (3, 1.5)), color=colour,
-                    markersize=3, fillstyle="none")
+            ax.plot(
+                distance[: len(same)],
+                same["g"],
+                "s",
+                linestyle=(0, (3, 1.5)),
+                color=colour,
+                markersize=3,
+                fillstyle="none",
+            )
         ax.set_title(f"{LABELS.get(first, first)} – {LABELS.get(second, second)}")
         ax.set_xlabel("distance of outlines (px)")
     axes[0, 0].set(ylabel="pairs / expected by chance", ylim=(0, None))

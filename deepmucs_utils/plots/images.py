@@ -154,7 +154,10 @@ def cutout_sheet(sheets, side=64):
     columns = max(len(cutouts) for cutouts in sheets.values())
     step = WIDTH / columns
     _, axes = plt.subplots(
-        len(sheets), columns, figsize=(WIDTH, step * len(sheets)), squeeze=False,
+        len(sheets),
+        columns,
+        figsize=(WIDTH, step * len(sheets)),
+        squeeze=False,
         gridspec_kw={"wspace": 0.02, "hspace": 0.02},
     )
     for ax in axes.flat:
@@ -201,8 +204,16 @@ def by_culture(ax, values, ylabel, log=False):
     """
     present = [name for name in CULTURE_NAMES if (values.iloc[:, 0] == name).any()]
     sns.boxplot(
-        x=values.iloc[:, 0], y=values.iloc[:, 1], order=present, hue=values.iloc[:, 0],
-        hue_order=present, palette=COLOURS, legend=False, fliersize=1, linewidth=0.8, ax=ax,
+        x=values.iloc[:, 0],
+        y=values.iloc[:, 1],
+        order=present,
+        hue=values.iloc[:, 0],
+        hue_order=present,
+        palette=COLOURS,
+        legend=False,
+        fliersize=1,
+        linewidth=0.8,
+        ax=ax,
     )
     if log:
         ax.set_yscale("log")

@@ -38,8 +38,13 @@ def diagram():
     _arrow(ax, (12.05, 2.7), (13.15, 3.6))
     _part(ax, 16.2, 0.25, 1.7, 1.0, "mask\nhead", "#F6D5C2")
     _arrow(ax, (15.25, 0.75), (16.15, 0.75))
-    for x, text in ((4.1, "backbone"), (7.4, "pyramid"), (10.9, "where?"),
-                    (14.2, "what? where exactly?"), (17.05, "outline")):
+    for x, text in (
+        (4.1, "backbone"),
+        (7.4, "pyramid"),
+        (10.9, "where?"),
+        (14.2, "what? where exactly?"),
+        (17.05, "outline"),
+    ):
         ax.text(x, -0.5, text, ha="center", style="italic", color="0.3")
 
 
@@ -65,8 +70,10 @@ def maps(levels, masks, columns=5, limits=None):
     limits : tuple of float, optional
         Values shown dark and bright; default each map's own smallest and largest.
     """
-    lines = [[name for name in levels if name[0] == first] for first in dict.fromkeys(
-        name[0] for name in levels)]
+    lines = [
+        [name for name in levels if name[0] == first]
+        for first in dict.fromkeys(name[0] for name in levels)
+    ]
     height, width = masks.shape[1:]
     size = (WIDTH, len(lines) * (WIDTH / columns * height / width + 0.35))
     _, axes = plt.subplots(len(lines), columns, figsize=size, squeeze=False)
@@ -104,8 +111,13 @@ def attention(masks, found):
         three = np.stack([*found.splits[:, channel], mixed[channel]])
         titles = (f"split 1, weight {share:.2f}", f"split 2, weight {1 - share:.2f}", "sum")
         for ax, values, title in zip(line, three, titles, strict=True):
-            ax.imshow(values, cmap="viridis", vmin=0, vmax=np.quantile(three, 0.995),
-                      extent=(0, width, height, 0))
+            ax.imshow(
+                values,
+                cmap="viridis",
+                vmin=0,
+                vmax=np.quantile(three, 0.995),
+                extent=(0, width, height, 0),
+            )
             for mask in masks:
                 outline(ax, mask, colour="white", linewidth=0.5)
             ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], title=title)
@@ -146,13 +158,34 @@ def sampling(ax, image, found, reach):
     for group, (places, weights) in enumerate(zip(found.places, found.modulation, strict=True)):
         colour = GROUP_COLOURS[group]
         for grid, place, weight in zip(found.grid, places, weights, strict=True):
-            ax.plot(*zip(grid[::-1], place[::-1], strict=True), color=colour, linewidth=1.0,
-                    alpha=min(1.0, 2 * float(weight)))
-        ax.scatter(places[:, 1], places[:, 0], 90 * weights, color=colour, marker="os"[group],
-                   linewidths=0.5, edgecolors="white", zorder=3,
-                   label=f"channel group {group + 1}")
-    ax.scatter(found.grid[:, 1], found.grid[:, 0], 45, color="white", marker="P",
-               linewidths=0.7, edgecolors="black", zorder=4, label="the 3 × 3 grid")
+            ax.plot(
+                *zip(grid[::-1], place[::-1], strict=True),
+                color=colour,
+                linewidth=1.0,
+                alpha=min(1.0, 2 * float(weight)),
+            )
+        ax.scatter(
+            places[:, 1],
+            places[:, 0],
+            90 * weights,
+            color=colour,
+            marker="os"[group],
+            linewidths=0.5,
+            edgecolors="white",
+            zorder=3,
+            label=f"channel group {group + 1}",
+        )
+    ax.scatter(
+        found.grid[:, 1],
+        found.grid[:, 0],
+        45,
+        color="white",
+        marker="P",
+        linewidths=0.7,
+        edgecolors="black",
+        zorder=4,
+        label="the 3 × 3 grid",
+    )
     y, x = found.centre
     ax.set(xlim=(x - reach, x + reach), ylim=(y + reach, y - reach))
 
@@ -176,8 +209,11 @@ def anchors_at(image, mask, sizes, ratios, strides):
         x0, y0 = (stride * round(place / stride) for place in (x, y))
         for ratio in ratios:
             width, height = size / ratio**0.5, size * ratio**0.5
-            _frame(ax, (x0 - width / 2, y0 - height / 2, x0 + width / 2, y0 + height / 2),
-                   edgecolor="#56B4E9")
+            _frame(
+                ax,
+                (x0 - width / 2, y0 - height / 2, x0 + width / 2, y0 + height / 2),
+                edgecolor="#56B4E9",
+            )
         reach = 1.15 * size
         ax.set(xlim=(x0 - reach, x0 + reach), ylim=(y0 + reach, y0 - reach))
 

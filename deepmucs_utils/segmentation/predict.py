@@ -189,4 +189,3 @@ def _sources(images):
         else:
             raise DeepMuCSError(f"{path}: no such file or folder; expected an image or a set.")
     return list(enumerate(paths, start=1)), False
-

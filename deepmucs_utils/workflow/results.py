@@ -47,9 +47,7 @@ def kept_results(folder):
             )
         found[path.stem] = content | {"metrics": with_nan(content["metrics"])}
     if not found:
-        raise DeepMuCSError(
-            f"{folder}: holds no results; copy the results.json of a run there."
-        )
+        raise DeepMuCSError(f"{folder}: holds no results; copy the results.json of a run there.")
     return dict(sorted(found.items(), key=lambda item: item[1]["sets"]["train"]["images"]))
 
 

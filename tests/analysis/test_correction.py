@@ -41,8 +41,12 @@ def test_the_correction_holds_on_shifted_mixes(mix):
     """Expected names: A172 0.75 a + 0.1 b, BV2 0.125 a + 0.9 b + 0.05 for each cell of the set."""
     share = np.array(mix) / sum(mix)
     table = shift_mixes(
-        VAL, learn_correction(VAL), {"mix": dict(zip(VAL.cultures, mix, strict=True))},
-        cells=1000, fields=10, repeats=50,
+        VAL,
+        learn_correction(VAL),
+        {"mix": dict(zip(VAL.cultures, mix, strict=True))},
+        cells=1000,
+        fields=10,
+        repeats=50,
     ).set_index("culture")
     named = share @ [[0.75, 0.125], [0.1, 0.9]] + [0, 0.05]
     assert table["predicted"].to_numpy() == pytest.approx(named / named.sum(), abs=0.01)

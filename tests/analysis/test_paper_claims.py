@@ -45,9 +45,11 @@ def test_a_statement_that_fails_says_what_was_found_and_how_sure_it_is():
     row = table.loc["smallest set: SkBr3 is best"]
     assert row["held"] == "not held" and row["share"] == 75
     fallen = [PAPER[0], PAPER[1], [83, 71, 76, 71, 82]]
-    row = judge(result(fallen)).set_index("statement").loc[
-        "every culture improves with every larger set"
-    ]
+    row = (
+        judge(result(fallen))
+        .set_index("statement")
+        .loc["every culture improves with every larger set"]
+    )
     assert row["held"] == "not held" and row["here"].endswith("another: BV-2")
 
 

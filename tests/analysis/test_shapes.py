@@ -59,8 +59,14 @@ def test_squares_that_touch_have_distance_0_and_those_7_px_apart_have_7():
     discs = Shape(np.ones((9, 9), bool)).discs
     assert discs[0].tolist() == [4, 4, 4.5]
     found = read_scenes(
-        *loaded([cell("A172", square(10, 10)), cell("BV2", square(20, 10)),
-                 cell("BV2", square(37, 10))], [])[:1]
+        *loaded(
+            [
+                cell("A172", square(10, 10)),
+                cell("BV2", square(20, 10)),
+                cell("BV2", square(37, 10)),
+            ],
+            [],
+        )[:1]
     )[0]
     distance = boundary_distances(found.discs(), found.first_disc)
     assert distance[0, 1] == pytest.approx(0, abs=0.5)
@@ -112,8 +118,9 @@ def test_polygons_are_read_as_well():
 @given(st.integers(0, 2**32 - 1))
 def test_cells_placed_anew_keep_their_size_do_not_overlap_and_stay_inside(seed):
     rng = np.random.default_rng(seed)
-    shapes = [Shape(ellipse(*rng.integers(3, 9, 2).tolist(), rng.uniform(0, 180)))
-              for _ in range(12)]
+    shapes = [
+        Shape(ellipse(*rng.integers(3, 9, 2).tolist(), rng.uniform(0, 180))) for _ in range(12)
+    ]
     corners = np.full((12, 2), 50)
     corners[0] = 0  # touches the border
     before = scene(shapes, corners)

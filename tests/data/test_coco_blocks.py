@@ -11,9 +11,11 @@ POLYGONS = st.lists(st.lists(COORDINATES, min_size=1, max_size=8), min_size=1, m
 
 
 def annotation(polygons, number=0, **more):
-    return {"id": number, "image_id": 1, "area": 2.5, "bbox": [1, 2.0, 3, 4]} | more | {
-        "segmentation": polygons
-    }
+    return (
+        {"id": number, "image_id": 1, "area": 2.5, "bbox": [1, 2.0, 3, 4]}
+        | more
+        | {"segmentation": polygons}
+    )
 
 
 def joined(cells, separators):

@@ -30,9 +30,15 @@ def picture(seed, *boxes):
 
 def cell(number, image_id, y0, x0, y1, x1):
     corners = [x0, y0, x1, y0, x1, y1, x0, y1]
-    return {"id": number, "image_id": image_id, "category_id": 1, "iscrowd": 0,
-            "area": abs(y1 - y0) * abs(x1 - x0), "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "segmentation": [corners]}
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": 0,
+        "area": abs(y1 - y0) * abs(x1 - x0),
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "segmentation": [corners],
+    }
 
 
 class Root:

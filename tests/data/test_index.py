@@ -23,10 +23,18 @@ LAYOUTS = {
 def document(cells, seed=0):
     rng = np.random.default_rng(seed)
     annotations = [
-        {"segmentation": [np.round(rng.uniform(0, 500, 2 * rng.integers(3, 30)), 2).tolist()
-                          for _ in range(rng.integers(1, 3))],
-         "area": float(rng.uniform(1, 900)), "iscrowd": 0, "image_id": int(rng.integers(4)),
-         "bbox": rng.uniform(0, 500, 4).tolist(), "category_id": 1, "id": 7 * number}
+        {
+            "segmentation": [
+                np.round(rng.uniform(0, 500, 2 * rng.integers(3, 30)), 2).tolist()
+                for _ in range(rng.integers(1, 3))
+            ],
+            "area": float(rng.uniform(1, 900)),
+            "iscrowd": 0,
+            "image_id": int(rng.integers(4)),
+            "bbox": rng.uniform(0, 500, 4).tolist(),
+            "category_id": 1,
+            "id": 7 * number,
+        }
         for number in range(cells)
     ]
     images = [{"id": i, "file_name": n, "height": 520, "width": 704} for i, n in enumerate(NAMES)]

@@ -169,7 +169,12 @@ def test_table_one_has_the_papers_columns(tmp_path):
     table = table_one({"Demo40": metrics, "Demo80": metrics})
     assert list(table.index) == ["Demo40", "Demo80"]
     assert list(table.columns.get_level_values(0)[::2]) == [
-        "mAP", "mAP50", "mAP75", "mAPs", "mAPm", "mAPl",
+        "mAP",
+        "mAP50",
+        "mAP75",
+        "mAPs",
+        "mAPm",
+        "mAPl",
     ]
     assert table.loc["Demo80", ("mAP50", "Seg.")] == metrics["segm"]["AP50"]
     assert table.loc["Demo80", ("mAPs", "Det.")] == metrics["bbox"]["APs"]

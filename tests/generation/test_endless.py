@@ -38,8 +38,10 @@ def test_every_epoch_is_another_set_with_the_same_cells_of_each_culture(composed
     root, folder, cache = composed
     endless = EndlessSet(folder, root, cache)
     epochs = [[endless.read(index, epoch) for index in range(4)] for epoch in range(3)]
-    counts = [np.bincount(np.concatenate([c for _, _, c in images]), minlength=8).tolist()
-              for images in epochs]
+    counts = [
+        np.bincount(np.concatenate([c for _, _, c in images]), minlength=8).tolist()
+        for images in epochs
+    ]
     assert counts[0] == counts[1] == counts[2]
     pixels = {image.tobytes() for images in epochs for image, _, _ in images}
     assert len(pixels) == 12

@@ -29,7 +29,13 @@ def test_the_sample_scale_set_has_188_cells_in_16_images():
     recipe = get_recipe("DeepMuCS800", fraction=0.02, cultures=kept)
     assert (recipe.images, recipe.total) == (16, 188)
     assert recipe.cells == {
-        "A172": 7, "BT474": 20, "Huh7": 2, "MCF7": 24, "SHSY5Y": 73, "SkBr3": 59, "SKOV3": 3,
+        "A172": 7,
+        "BT474": 20,
+        "Huh7": 2,
+        "MCF7": 24,
+        "SHSY5Y": 73,
+        "SkBr3": 59,
+        "SKOV3": 3,
     }
 
 

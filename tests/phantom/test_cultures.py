@@ -78,7 +78,8 @@ def test_the_mixture_of_states_shifts_with_time():
             State("round", 150, 0.5, 0, 0, share=(1, 0), spread=0, edge=0),
             State("round", 600, 0.5, 0, 0, share=(0, 1), spread=0, edge=0),
         ),
-        cover=(0.1, 0.1), colony=0,
+        cover=(0.1, 0.1),
+        colony=0,
     )
     small, large = (
         np.median([cv2.contourArea(p.astype(np.float32)) for p in draw(culture, time)[1]])
@@ -90,8 +91,11 @@ def test_the_mixture_of_states_shifts_with_time():
 
 def test_the_annotated_outline_lies_outside_the_bright_rim():
     culture = PhantomCulture(
-        "Round", states=(State("round", 500, 0.8, 0, 0, (1, 1), edge=0, hand=0, spread=0),),
-        cover=(0.05, 0.05), colony=0, specks=0,
+        "Round",
+        states=(State("round", 500, 0.8, 0, 0, (1, 1), edge=0, hand=0, spread=0),),
+        cover=(0.05, 0.05),
+        colony=0,
+        specks=0,
     )
     image, polygons = draw(culture, 0)
     _, _, profiles = measure_image(image, [[polygon.ravel()] for polygon in polygons])

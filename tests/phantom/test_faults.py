@@ -21,7 +21,13 @@ def coco(root, split):
 def root(tmp_path_factory):
     out = tmp_path_factory.mktemp("faults") / "root"
     return write_phantom(
-        out, images=3, cultures=["SkBr3"], density=2, size=(200, 240), seed=1, jobs=1,
+        out,
+        images=3,
+        cultures=["SkBr3"],
+        density=2,
+        size=(200, 240),
+        seed=1,
+        jobs=1,
         faulty_images=1,
     )
 

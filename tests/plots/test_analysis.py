@@ -43,8 +43,14 @@ def test_a_culture_with_few_cells_has_no_curve_and_the_others_their_colour(ax):
 
 def test_slices_are_named_by_their_range_and_say_n():
     table = pd.DataFrame(
-        {"low": [0, 1, 2], "high": [1, 2, np.inf], "n": [20, 30, 5], "AP50": [50, 60, np.nan],
-         "AP50_low": [40, 50, np.nan], "AP50_high": [60, 70, np.nan]}
+        {
+            "low": [0, 1, 2],
+            "high": [1, 2, np.inf],
+            "n": [20, 30, 5],
+            "AP50": [50, 60, np.nan],
+            "AP50_low": [40, 50, np.nan],
+            "AP50_high": [60, 70, np.nan],
+        }
     )
     plots.analysis.ap_slices([table, table], ["cells", "px"], whole=["cells"])
     ticks = [[t.get_text() for t in ax.get_xticklabels()] for ax in plt.gcf().axes]
@@ -72,10 +78,23 @@ def test_power_of_attraction_and_of_repulsion_are_lines_of_their_own(ax):
 
 
 def test_mixes_are_drawn_as_predicted_corrected_and_composed(ax):
-    table = pd.DataFrame({"culture": ["A172"] * 2, "true": [0.1, 0.9], "predicted": [0.2, 0.8],
-                          "corrected": [0.1, 0.9]})
-    composed = pd.DataFrame({"culture": ["A172"] * 2, "true": [0.9, 1.0],
-                             "corrected": [0.85, np.nan], "low": 0.7, "high": 1.0})
+    table = pd.DataFrame(
+        {
+            "culture": ["A172"] * 2,
+            "true": [0.1, 0.9],
+            "predicted": [0.2, 0.8],
+            "corrected": [0.1, 0.9],
+        }
+    )
+    composed = pd.DataFrame(
+        {
+            "culture": ["A172"] * 2,
+            "true": [0.9, 1.0],
+            "corrected": [0.85, np.nan],
+            "low": 0.7,
+            "high": 1.0,
+        }
+    )
     plots.analysis.shifted_mixes(ax, table, ["A172"], composed)
     drawn = {line.get_label(): line.get_xydata().tolist() for line in ax.get_lines()}
     assert drawn["A172, corrected"] == [[0.1, 0.1], [0.9, 0.9]]

@@ -55,8 +55,9 @@ def test_a_place_that_counts_more_has_a_larger_mark(ax):
 def test_anchors_of_a_level_have_its_size_and_their_ratio(ax):
     plots.network.anchors_at(IMAGE, MASKS[0], (8, 16), (0.5, 2.0), (4, 8))
     first = plt.gcf().axes[0].patches
-    assert [(round(p.get_width() * p.get_height()), p.get_height() / p.get_width())
-            for p in first] == [(64, pytest.approx(0.5)), (64, pytest.approx(2.0))]
+    assert [
+        (round(p.get_width() * p.get_height()), p.get_height() / p.get_width()) for p in first
+    ] == [(64, pytest.approx(0.5)), (64, pytest.approx(2.0))]
     assert first[0].get_x() + first[0].get_width() / 2 == 12  # the cell's centre is 11.5
     assert plt.gcf().axes[1].get_title() == "p3: 16 px, every 8 px"
 

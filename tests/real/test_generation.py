@@ -59,9 +59,7 @@ def test_a_cleared_image_has_the_real_noise_and_level_where_cells_were(sample, c
 
 
 def test_real_composites_keep_overlap_small_and_say_what_the_root_lacks(sample, cache, tmp_path):
-    out = compose_set(
-        sample, tmp_path / "set", "DeepMuCS800", 0.02, SEVEN, jobs=1, cache=cache
-    )
+    out = compose_set(sample, tmp_path / "set", "DeepMuCS800", 0.02, SEVEN, jobs=1, cache=cache)
     provenance = pd.read_parquet(out / "provenance.parquet")
     assert len(provenance) == 188
     assert (provenance["visible"] < 0.79).mean() < 0.1  # those that the canvas cuts

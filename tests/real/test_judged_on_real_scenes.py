@@ -21,7 +21,11 @@ def p(sample, tmp_path_factory):
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("DEEPMUCS_CACHE", str(folder / "cache"))
     yield params.check(
-        data_root=sample, set_name="Demo40", cultures=PAIR, n_images=6, iterations=6,
+        data_root=sample,
+        set_name="Demo40",
+        cultures=PAIR,
+        n_images=6,
+        iterations=6,
         out_dir=folder / "runs",
     )
     monkeypatch.undo()
@@ -31,7 +35,11 @@ def p(sample, tmp_path_factory):
 def scenes(p):
     """The sample's test images; no test set is composed, so none of them gives a donor."""
     return write_monocultures(
-        p.data_root, p.out_dir / "scenes", window=(256, 352), n_images=4, cultures=PAIR,
+        p.data_root,
+        p.out_dir / "scenes",
+        window=(256, 352),
+        n_images=4,
+        cultures=PAIR,
         cache=params.cache(),
     )
 

@@ -27,12 +27,25 @@ def measurement(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("column", "relative", "absolute"),
-    [("cells", 0, 0), ("area_q25", 0.01, 1), ("area_median", 0.01, 1), ("area_q75", 0.01, 1),
-     ("aspect_median", 0.01, 0), ("solidity_median", 0.005, 0), ("circularity_median", 0.01, 0),
-     ("mean_minus_bg_median", 0, 0.02), ("sd_inside_median", 0.01, 0),
-     ("core_mean_minus_bg", 0.02, 0), ("texture_sd_core", 0.01, 0), ("texture_core_skew", 0.01, 0),
-     ("texture_acf1", 0, 0.005), ("texture_acf2", 0, 0.005), ("texture_acf3", 0, 0.005),
-     ("p01_minus_bg", 0.01, 0), ("p99_minus_bg", 0.01, 0)],
+    [
+        ("cells", 0, 0),
+        ("area_q25", 0.01, 1),
+        ("area_median", 0.01, 1),
+        ("area_q75", 0.01, 1),
+        ("aspect_median", 0.01, 0),
+        ("solidity_median", 0.005, 0),
+        ("circularity_median", 0.01, 0),
+        ("mean_minus_bg_median", 0, 0.02),
+        ("sd_inside_median", 0.01, 0),
+        ("core_mean_minus_bg", 0.02, 0),
+        ("texture_sd_core", 0.01, 0),
+        ("texture_core_skew", 0.01, 0),
+        ("texture_acf1", 0, 0.005),
+        ("texture_acf2", 0, 0.005),
+        ("texture_acf3", 0, 0.005),
+        ("p01_minus_bg", 0.01, 0),
+        ("p99_minus_bg", 0.01, 0),
+    ],
 )
 def test_shape_contrast_and_texture_are_those_of_the_table(measurement, column, relative, absolute):
     reference = reference_statistics()[column]
@@ -43,8 +56,12 @@ def test_shape_contrast_and_texture_are_those_of_the_table(measurement, column, 
 
 @pytest.mark.parametrize(
     ("name", "column", "relative", "absolute"),
-    [("cover", "confluence", 0, 0.006), ("overlap", "overlap_px_frac", 0.03, 0.0006),
-     ("touching", "touching_frac", 0, 0.006), ("noise", "noise_sd", 0.06, 0)],
+    [
+        ("cover", "confluence", 0, 0.006),
+        ("overlap", "overlap_px_frac", 0.03, 0.0006),
+        ("touching", "touching_frac", 0, 0.006),
+        ("noise", "noise_sd", 0.06, 0),
+    ],
 )
 def test_ranges_over_images_are_those_of_the_table(measurement, name, column, relative, absolute):
     reference = reference_statistics()[column]

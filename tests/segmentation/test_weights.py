@@ -19,8 +19,9 @@ from deepmucs_utils.segmentation.weights import BOTTOM_UP, convert, read_tensors
 from tests.segmentation.plain_networks import ResNeSt, randomise_norms
 from tests.tiny import tiny_config, write_set
 
-SCORES = [f"roi_heads.box_predictor.{k}.cls_score.{kind}" for k in range(3) for kind in
-          ("weight", "bias")]
+SCORES = [
+    f"roi_heads.box_predictor.{k}.cls_score.{kind}" for k in range(3) for kind in ("weight", "bias")
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

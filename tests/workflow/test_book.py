@@ -76,11 +76,24 @@ def test_a_browser_shows_the_pages(html, tmp_path):
     for name in ("book/intro", "notebooks/23_compose_a_coculture"):
         shot = tmp_path / f"{Path(name).name}.png"
         subprocess.run(
-            [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-             f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=8000",
-             "--window-size=1200,2000", f"--screenshot={shot}", (html / f"{name}.html").as_uri()],
-            check=True, capture_output=True, timeout=120,
+            [
+                CHROMIUM,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                f"--user-data-dir={tmp_path}/profile",
+                "--virtual-time-budget=8000",
+                "--window-size=1200,2000",
+                f"--screenshot={shot}",
+                (html / f"{name}.html").as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
         )
         assert shot.stat().st_size > 30_000  # an empty page has a tenth of that
 

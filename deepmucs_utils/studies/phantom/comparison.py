@@ -163,8 +163,10 @@ def _criteria(ours, theirs, our_rim, their_rim, widen):
     lean = _lean(read_range(theirs["noise_acf_x1"]), read_range(theirs["noise_acf_y1"]))
     if lean:
         found = np.sign(
-            ours["noise_y1_low"] + ours["noise_y1_high"]
-            - ours["noise_x1_low"] - ours["noise_x1_high"]
+            ours["noise_y1_low"]
+            + ours["noise_y1_high"]
+            - ours["noise_x1_low"]
+            - ours["noise_x1_high"]
         )
         yield "noise_along_y_not_x", found, lean, lean, lean
     for name, key in (

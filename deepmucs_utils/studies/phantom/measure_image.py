@@ -176,8 +176,9 @@ def _count_neighbours(placed, shape):
             top, bottom = max(rows.start, low[0]), min(rows.stop, high[0])
             left, right = max(columns.start, low[1]), min(columns.stop, high[1])
             ours = near[top - low[0] : bottom - low[0], left - low[1] : right - low[1]]
-            part = np.s_[top - rows.start : bottom - rows.start,
-                         left - columns.start : right - columns.start]
+            part = np.s_[
+                top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
+            ]
             found[-1] += bool((ours & there[part]).any())
     return found
 

@@ -121,18 +121,29 @@ def summarise(cells, images, profiles):
     for culture, of_images in images.groupby("culture"):
         ours, uncut = (table[table["culture"] == culture] for table in (cells, whole))
         row = {"culture": culture, "images": len(of_images), "cells": len(ours)}
-        for name, share in (("p05", 0.05), ("q25", 0.25), ("median", 0.5), ("q75", 0.75),
-                            ("p95", 0.95)):
+        for name, share in (
+            ("p05", 0.05),
+            ("q25", 0.25),
+            ("median", 0.5),
+            ("q75", 0.75),
+            ("p95", 0.95),
+        ):
             row[f"area_{name}"] = uncut["area"].quantile(share)
         for name in ("aspect", "solidity", "circularity"):
             row[f"{name}_median"] = uncut[name].median()
-        names = {"mean": "mean_minus_bg_median", "sd": "sd_inside_median",
-                 "core_mean": "core_mean_minus_bg", "core_sd": "texture_sd_core",
-                 "core_skew": "texture_core_skew", "p01": "p01_minus_bg",
-                 "p99": "p99_minus_bg"}
+        names = {
+            "mean": "mean_minus_bg_median",
+            "sd": "sd_inside_median",
+            "core_mean": "core_mean_minus_bg",
+            "core_sd": "texture_sd_core",
+            "core_skew": "texture_core_skew",
+            "p01": "p01_minus_bg",
+            "p99": "p99_minus_bg",
+        }
         names |= {f"acf{lag}": f"texture_acf{lag}" for lag in LAGS}
-        row |= {ours_: ours.get(name, pd.Series([np.nan])).median()
-                for name, ours_ in names.items()}
+        row |= {
+            ours_: ours.get(name, pd.Series([np.nan])).median() for name, ours_ in names.items()
+        }
         row |= _extremes(profiles, culture)
         for name in ("cover", "overlap", "specks", "noise", "noise_x1", "noise_y1"):
             values = of_images.get(name, pd.Series([np.nan]))

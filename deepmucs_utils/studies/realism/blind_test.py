@@ -114,6 +114,11 @@ def score(out, answers=None):
     right = sum(given[str(number)] == made for number, made in enumerate(key, 1))
     test = binomtest(right, len(key), 0.5, alternative="greater")
     interval = binomtest(right, len(key)).proportion_ci(method="wilson")
-    return {"right": right, "pairs": len(key), "share": right / len(key),
-            "low": float(interval.low), "high": float(interval.high),
-            "p": float(test.pvalue)}
+    return {
+        "right": right,
+        "pairs": len(key),
+        "share": right / len(key),
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "p": float(test.pvalue),
+    }

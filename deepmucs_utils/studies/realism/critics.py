@@ -99,10 +99,18 @@ def cnn_scores(train, labels, test, seed, epochs=12, batch=64):
     torch.manual_seed(seed)
     channels = train.shape[1]
     net = nn.Sequential(
-        nn.Conv2d(channels, 16, 3), nn.BatchNorm2d(16), nn.ReLU(),
-        nn.Conv2d(16, 32, 3), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.Conv2d(32, 32, 3, stride=2), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1),
+        nn.Conv2d(channels, 16, 3),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, stride=2),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 1),
     )
     x, y = (torch.as_tensor(np.asarray(a, np.float32)) for a in (train, labels))
     steps = epochs * -(-len(x) // batch)

@@ -129,10 +129,12 @@ def _guess_present(images, rng, permutations):
 def _against_null(features, targets, groups, rng, permutations):
     """Mean balanced accuracy over the targets, with whole groups held out, and its null."""
     found = np.mean([_accuracy(features, y, groups) for y in targets])
-    null = np.array([
-        np.mean([_accuracy(features, y[order], groups) for y in targets])
-        for order in (rng.permutation(len(features)) for _ in range(permutations))
-    ])
+    null = np.array(
+        [
+            np.mean([_accuracy(features, y[order], groups) for y in targets])
+            for order in (rng.permutation(len(features)) for _ in range(permutations))
+        ]
+    )
     return {
         "accuracy": float(found),
         "chance": float(null.mean()),

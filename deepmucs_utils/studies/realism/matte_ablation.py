@@ -16,8 +16,16 @@ from deepmucs_utils.studies.realism.study import MOST_IMAGES, choose_images, edg
 
 # px of full weight outside the mask, and px where the matte ends
 MATTES = (
-    (0.0, 0.0), (0.0, 2.0), (0.0, 4.0), (0.0, 8.0), (1.0, 3.0), (2.0, 4.0), (PLATEAU, 3.0),
-    (PLATEAU, REACH), (PLATEAU, 8.0), (5.0, 7.0),
+    (0.0, 0.0),
+    (0.0, 2.0),
+    (0.0, 4.0),
+    (0.0, 8.0),
+    (1.0, 3.0),
+    (2.0, 4.0),
+    (PLATEAU, 3.0),
+    (PLATEAU, REACH),
+    (PLATEAU, 8.0),
+    (5.0, 7.0),
 )
 
 

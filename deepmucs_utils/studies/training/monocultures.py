@@ -26,7 +26,14 @@ LEAST_VISIBLE = 0.25  # share of a cell inside a window; with less it is neither
 
 
 def write_monocultures(
-    root, out, split="test", without=None, window=None, n_images=None, cultures=None, seed=0,
+    root,
+    out,
+    split="test",
+    without=None,
+    window=None,
+    n_images=None,
+    cultures=None,
+    seed=0,
     cache=CACHE,
 ):
     """Write the monoculture images of a root as a set.

@@ -33,8 +33,13 @@ def test_the_reference_has_all_eight_cultures_and_profiles_of_seven():
 
 @pytest.mark.parametrize(
     ("entry", "pair"),
-    [("0.41..0.55", (0.41, 0.55)), ("0.35", (0.35, 0.35)), ("~150..240 (a guess)", (150, 240)),
-     ("-0.12..-0.05", (-0.12, -0.05)), (84, (84, 84))],
+    [
+        ("0.41..0.55", (0.41, 0.55)),
+        ("0.35", (0.35, 0.35)),
+        ("~150..240 (a guess)", (150, 240)),
+        ("-0.12..-0.05", (-0.12, -0.05)),
+        (84, (84, 84)),
+    ],
 )
 def test_an_entry_of_the_reference_is_read_as_a_range(entry, pair):
     assert read_range(entry) == pair
@@ -68,8 +73,18 @@ def test_the_command_prints_the_comparison_and_writes_its_tables(tmp_path, capsy
     small = write_phantom(
         tmp_path / "small", images=1, cultures=["SkBr3"], size=(300, 300), seed=1, jobs=1
     )
-    arguments = ["measure", str(small), "--against", str(small), "--out", str(tmp_path / "tables"),
-                 "--cache", str(tmp_path), "--jobs", "1"]
+    arguments = [
+        "measure",
+        str(small),
+        "--against",
+        str(small),
+        "--out",
+        str(tmp_path / "tables"),
+        "--cache",
+        str(tmp_path),
+        "--jobs",
+        "1",
+    ]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "area_median" in printed and "outside its limits" in printed

@@ -49,7 +49,8 @@ def test_fields_are_compared_by_their_least_median_and_most():
     found = compare_fields({"real": rows})
     assert found == {"real": {"cells": [1, 2, 6], "cover": [0.1, 0.2, 0.6], "images": 3}}
     assert describe_fields(found)["real"].to_dict() == {
-        "cells": "2 (1 to 6)", "cover": "0.2 (0.1 to 0.6)"
+        "cells": "2 (1 to 6)",
+        "cover": "0.2 (0.1 to 0.6)",
     }
 
 

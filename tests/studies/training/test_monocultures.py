@@ -42,8 +42,15 @@ def root(tmp_path_factory):
         for x, y in CORNERS:
             polygon = [x, y, x + 10, y, x + 10, y + 10, x, y + 10]
             cells.append(
-                {"id": len(cells), "image_id": number, "category_id": 1, "area": 100.0,
-                 "bbox": [x, y, 10, 10], "segmentation": [polygon], "iscrowd": 0}
+                {
+                    "id": len(cells),
+                    "image_id": number,
+                    "category_id": 1,
+                    "area": 100.0,
+                    "bbox": [x, y, 10, 10],
+                    "segmentation": [polygon],
+                    "iscrowd": 0,
+                }
             )
     content = {"images": images, "annotations": cells, "categories": [{"id": 1, "name": "cell"}]}
     (annotations / "livecell_coco_test.json").write_text(json.dumps(content))
@@ -114,7 +121,12 @@ def test_the_table_of_scenes_counts_windows_images_wells_and_cells(write):
     table = describe_scenes(folder)
     assert list(table.index) == ["A172", "BV-2"]
     assert table.loc["BV-2"].to_dict() == {
-        "windows": 4, "images": 2, "wells": 2, "cells": 8, "cells a window": 2, "most": 3
+        "windows": 4,
+        "images": 2,
+        "wells": 2,
+        "cells": 8,
+        "cells a window": 2,
+        "most": 3,
     }
     assert table.loc["A172", "wells"] == 1
 

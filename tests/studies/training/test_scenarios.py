@@ -18,7 +18,10 @@ def p(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenarios")
     write_phantom(folder / "root", images=6, cultures=["A172", "SkBr3"], jobs=1)
     return params.check(
-        set_name="Demo40", n_images=4, cultures="A172,SkBr3", data_root=folder / "root",
+        set_name="Demo40",
+        n_images=4,
+        cultures="A172,SkBr3",
+        data_root=folder / "root",
         out_dir=folder / "runs",
     )
 
@@ -73,7 +76,8 @@ def test_on_the_phantom_real_scenes_come_from_a_second_phantom(p, tmp_path, monk
     content = json.loads((folder / "annotations.json").read_text())
     assert seen["folder"] == tmp_path / "phantom-spare" and seen["seed"] == 1
     assert {cell["category_id"] for cell in content["annotations"]} == {
-        CATEGORY_ID["A172"], CATEGORY_ID["SkBr3"]
+        CATEGORY_ID["A172"],
+        CATEGORY_ID["SkBr3"],
     }
 
 
