@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from hotcoco import mask as rle
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
+from deepmucs_utils.data.masks import decode
 from deepmucs_utils.errors import DeepMuCSError
 
 COVER = 0.9  # share of a mask's pixels that its discs shall cover
@@ -154,13 +154,6 @@ def read_scenes(ground_truth, records=None):
         corners = np.array(corners, int).reshape(-1, 2)
         scenes.append(Scene(size, tuple(shapes), corners, np.array(cultures, object)))
     return scenes
-
-
-def decode(segmentation, size):
-    """The mask of a COCO segmentation, RLE or polygons; bool, shape ``size``."""
-    if isinstance(segmentation, list):
-        segmentation = rle.merge(rle.frPyObjects(segmentation, *size))
-    return rle.decode(segmentation) > 0
 
 
 def boundary_distances(discs, first_disc):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from hotcoco import mask as rle
 from pycocotools import mask as coco_mask
 
 DOUBLE = 0.5  # intersection over union from which two contours are of the same cell
@@ -34,6 +35,77 @@ def rasterise(polygon, box):
     if not parts or height < 1 or width < 1:
         return np.zeros((max(height, 0), max(width, 0)), bool)
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width))) > 0
+
+
+def decode(segmentation, shape):
+    """The mask of a COCO segmentation, by COCO's rule.
+
+    Parameters
+    ----------
+    segmentation : dict or list
+        Run lengths, compressed or not, or polygons ``[[x0, y0, x1, y1, …], …]``, px.
+    shape : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    ndarray of bool, shape ``shape``
+    """
+    if isinstance(segmentation, list):
+        parts = [part for part in segmentation if len(part) >= 6]
+        if not parts:
+            return np.zeros(shape, bool)
+        segmentation = rle.merge(rle.frPyObjects(parts, *shape))
+    return np.asarray(rle.decode(segmentation)) > 0
+
+
+def decode_masks(segmentations, shape):
+    """The masks of several COCO segmentations of one image.
+
+    Parameters
+    ----------
+    segmentations : list
+        As `decode` takes them.
+    shape : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    ndarray of bool, shape (n, height, width)
+    """
+    masks = [decode(segmentation, shape) for segmentation in segmentations]
+    return np.stack(masks) if masks else np.zeros((0, *shape), bool)
+
+
+def run_lengths(window, mask, shape):
+    """COCO's run lengths of a mask inside a window of an image.
+
+    Parameters
+    ----------
+    window : tuple of slice
+        Rows and columns of the window.
+    mask : ndarray of bool, shape (h, w)
+    shape : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    list of int
+        Lengths of runs outside and inside in turn, column by column.
+    """
+    height, width = shape
+    h = mask.shape[0] + 2
+    columns = np.zeros((mask.shape[1], h), bool)  # an empty pixel above and below each column
+    columns[:, 1:-1] = mask.T
+    flat = columns.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1])  # starts and ends in turn
+    bounds = (window[1].start + edges // h) * height + window[0].start + edges % h
+    if mask.shape[0] == height:  # a run may go on from one column's foot to the next one's top
+        apart = bounds[2::2] != bounds[1:-1:2]
+        bounds = bounds[np.concatenate([[True], np.repeat(apart, 2), [True]])[: len(bounds)]]
+    bounds = np.concatenate([[0], bounds, [height * width]])
+    lengths = (bounds[1:] - bounds[:-1]).tolist()
+    return lengths if lengths[-1] else lengths[:-1]
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 
 from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID
 from deepmucs_utils.data.livecell import CACHE, LiveCell, digest
+from deepmucs_utils.data.masks import decode_masks
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.bank import build_bank, open_bank
 from deepmucs_utils.generation.compose import Style, compose_image
 from deepmucs_utils.generation.plan import make_plan
 from deepmucs_utils.generation.recipes import Recipe
-from deepmucs_utils.segmentation.samples import decode_masks
 
 
 class EndlessSet:

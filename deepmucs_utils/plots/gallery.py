@@ -14,8 +14,8 @@ import numpy as np
 from deepmucs_utils.analysis.error_kinds import ERRORS
 from deepmucs_utils.analysis.operating_point import confident
 from deepmucs_utils.analysis.per_image import image_table
-from deepmucs_utils.analysis.shapes import decode
 from deepmucs_utils.data.cultures import COLOURS, LABELS
+from deepmucs_utils.data.masks import decode
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 from deepmucs_utils.files import write_text

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
-from hotcoco import mask as coco_mask
 from torch.utils.data import DataLoader, Dataset
 
+from deepmucs_utils.data.masks import decode_masks
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
 
@@ -117,32 +117,6 @@ def read_image(path):
     if image is None:
         raise DeepMuCSError(f"{path}: not a readable image; expected an 8-bit grey PNG or TIFF.")
     return image
-
-
-def decode_masks(segmentations, shape):
-    """Masks from COCO's run lengths or polygons.
-
-    Parameters
-    ----------
-    segmentations : list
-    shape : tuple of int
-        Height and width of the image, px.
-
-    Returns
-    -------
-    ndarray of bool, shape (n, height, width)
-    """
-    masks = [_decode(segmentation, shape) for segmentation in segmentations]
-    return np.stack(masks) if masks else np.zeros((0, *shape), bool)
-
-
-def _decode(segmentation, shape):
-    if isinstance(segmentation, dict):
-        return np.asarray(coco_mask.decode(segmentation)).astype(bool)
-    canvas = np.zeros(shape, np.uint8)
-    for polygon in segmentation:
-        cv2.fillPoly(canvas, [np.rint(polygon).astype(np.int32).reshape(-1, 2)], 1)
-    return canvas.astype(bool)
 
 
 class Samples(Dataset):

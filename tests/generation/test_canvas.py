@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from deepmucs_utils.data.masks import run_lengths
 from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
-from deepmucs_utils.generation.compose import run_lengths
 from tests.generation.discs import canvas, disc, sprite
 
 

@@ -14,7 +14,6 @@ from deepmucs_utils.segmentation.samples import (
     CoCultureSet,
     Samples,
     batches,
-    decode_masks,
     repeat_factors,
     rescale,
 )
@@ -178,11 +177,6 @@ def test_the_short_side_is_scaled_and_zero_keeps_the_size():
     assert scaled.shape == (40, 60) and bigger.shape == (1, 40, 60)
     assert bigger.sum() == 4 * masks.sum()
     assert rescale(image, 0, masks)[0] is image
-
-
-def test_polygons_are_masks_too():
-    (mask,) = decode_masks([[[1, 1, 3, 1, 3, 2, 1, 2]]], (5, 6))
-    assert mask.sum() == 6 and mask[1:3, 1:4].all()
 
 
 def test_a_folder_that_is_no_set_is_refused(tmp_path):
