@@ -27,7 +27,8 @@ from pycocotools.cocoeval import COCOeval
 from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES
 from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.segmentation.predict import predict
-from deepmucs_utils.segmentation.training import train
+from deepmucs_utils.segmentation.samples import CoCultureSet
+from deepmucs_utils.segmentation.training import train, training_config
 from deepmucs_utils.studies.training.monocultures import write_monocultures
 
 WINDOW = (256, 352)  # px
@@ -121,7 +122,9 @@ def main():
             )
         }
         run = folder / "run"
-        train(sets["train"], sets["val"], run, "small", options.iterations)
+        source, validation = CoCultureSet(sets["train"]), CoCultureSet(sets["val"])
+        cfg = training_config("small", source.categories, options.iterations)
+        train(cfg, source, validation, run)
         for name in ("phantom", "livecell"):
             found = predict(run, sets[name], folder / f"{name}-predictions")
             print(f"{name}\n{table(sets[name] / 'annotations.json', found)}")

@@ -644,10 +644,18 @@ def _mattes(out, **options):
         write_text(out, table.to_csv(index=False))
 
 
-def _train(**options):
-    from deepmucs_utils.segmentation.training import train
+def _train(set_dir, val_dir, out, resume, endless, cache, **options):
+    from deepmucs_utils.generation.endless import EndlessSet
+    from deepmucs_utils.segmentation.samples import CoCultureSet
+    from deepmucs_utils.segmentation.training import Launch, train, training_config
 
-    print(train(**options))
+    names = ("processes", "machines", "machine", "address")
+    launch = Launch(**{name: options.pop(name) for name in names})
+    source, validation = CoCultureSet(set_dir), CoCultureSet(val_dir)
+    cfg = training_config(categories=source.categories, **options)
+    if endless is not None:
+        source = EndlessSet(set_dir, endless, cache)
+    print(train(cfg, source, validation, out, resume, launch))
 
 
 def _weights(action, source, out, **options):

@@ -43,7 +43,8 @@ class EndlessSet:
     categories = CATEGORIES
 
     def __init__(self, folder, root, cache=CACHE):
-        path = Path(folder) / "recipe.json"
+        self.folder = Path(folder)
+        path = self.folder / "recipe.json"
         if not path.is_file():
             raise DeepMuCSError(f"{folder}: has no recipe.json; `deepmucs compose` writes one.")
         document = json.loads(path.read_text())

@@ -1,92 +1,92 @@
 """Training (paper, section V): SGD on a co-culture set, validated on another as it goes."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
-from detectron2.engine import launch
+from detectron2.engine import launch as launch_processes
 from torch.multiprocessing import ProcessRaisedException
 
-from deepmucs_utils.data.livecell import CACHE
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.endless import EndlessSet
 from deepmucs_utils.segmentation.checkpoints import CONFIG, differences, read_config, write_config
 from deepmucs_utils.segmentation.config import get_config
-from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 
 
-def train(
-    set_dir,
-    val_dir,
-    out,
-    model="small",
-    iterations=None,
-    seed=0,
-    resume=False,
-    batch=None,
-    weights=None,
-    endless=None,
-    cache=CACHE,
-    processes=1,
-    machines=1,
-    machine=0,
-    address="auto",
-):
+@dataclass(frozen=True)
+class Launch:
+    """The processes that share a training, as detectron2's ``launch`` starts them.
+
+    Parameters
+    ----------
+    processes : int
+        Processes on each machine, one per GPU.
+    machines : int
+        Number of machines.
+    machine : int
+        Number of this machine, from 0.
+    address : str
+        Address of machine 0 for all of them, e.g. ``tcp://10.0.0.1:5555``.
+    """
+
+    processes: int = 1
+    machines: int = 1
+    machine: int = 0
+    address: str = "auto"
+
+
+def train(cfg, source, validation, out, resume=False, launch=None):
     """Train a model.
 
     Parameters
     ----------
-    set_dir, val_dir : path-like
-        Co-culture sets to train on and to validate on.
+    cfg : CfgNode
+        From `training_config`, for the categories of ``source``.
+    source : samples.CoCultureSet or generation.endless.EndlessSet
+        Images to train on.
+    validation : samples.CoCultureSet
     out : path-like
         Folder of the run.
-    model : {"small", "resnest50", "paper"}
-    iterations : int, optional
-        Default is the configuration's; its schedule is stretched to another number.
-    seed : int
     resume : bool
-        Go on with what is in ``out``; begin where there is nothing.
-    batch : int, optional
-        Images an iteration, over all processes; the learning rate is scaled with it.
-    weights : path-like, optional
-        A run to start from, or a checkpoint that `weights.read_tensors` reads.
-    endless : path-like, optional
-        LIVECell root that ``set_dir`` was composed from: each epoch's images are composed anew.
-    cache : path-like
-        Folder for derived data, with ``endless``.
-    processes, machines, machine, address : int, int, int, str
-        Processes on each machine (one a GPU), number of machines, number of this one, and the
-        first one's address, as detectron2's ``launch`` takes them.
+        Continue the training in ``out``; start it where there is none.
+    launch : Launch, optional
+        Default one process.
 
     Returns
     -------
     Path
-        ``out``, with ``config.yaml``, ``last.pth`` (the state to go on from), ``best.pth`` (the
+        ``out``, with ``config.yaml``, ``last.pth`` (the state to resume from), ``best.pth`` (the
         weights with the best validation AP), ``curves.jsonl`` and TensorBoard files.
 
     Raises
     ------
     DeepMuCSError
-        If a set cannot be read, ``out`` holds another run, the training diverges or memory ends.
+        If the sets differ in their categories, the processes cannot share the batch, ``out`` holds
+        another run, an image cannot be read, the training diverges or memory is exhausted.
     """
-    out = Path(out)
-    source, validation = CoCultureSet(set_dir), CoCultureSet(val_dir)
+    out, launch = Path(out), launch or Launch()
     if source.categories != validation.categories:
         raise DeepMuCSError(
-            f"{val_dir}: has other categories than {set_dir}; validate on a set of the same kind."
+            f"{validation.folder}: has other categories than {source.folder}; validate on a set of "
+            "the same kind."
         )
-    cfg = training_config(model, source.categories, iterations, seed, batch, weights)
-    share, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, processes * machines)
+    processes = launch.processes * launch.machines
+    share, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, processes)
     if rest or share < 2:  # split attention normalises over the images of a process alone
         raise DeepMuCSError(
-            f"batch {cfg.SOLVER.IMS_PER_BATCH}: cannot be shared by {processes * machines} "
-            "processes; expected a multiple, at least two images each."
+            f"batch {cfg.SOLVER.IMS_PER_BATCH}: cannot be shared by {processes} processes; "
+            "expected a multiple, at least two images each."
         )
-    if endless is not None:
-        source = EndlessSet(set_dir, endless, cache)
     _open_run(cfg, out, resume)
     try:
-        launch(_train, processes, machines, machine, address, args=(cfg, source, validation, out))
+        launch_processes(
+            _train,
+            launch.processes,
+            launch.machines,
+            launch.machine,
+            launch.address,
+            args=(cfg, source, validation, out),
+        )
     except ProcessRaisedException as error:
         raise _sentence(error) from None
     return out
@@ -104,18 +104,21 @@ def _sentence(error):
 
 
 def training_config(model, categories, iterations=None, seed=0, batch=None, weights=None):
-    """The configuration of a training: a named one, fitted to a set, a length and a batch.
-
-    Warm-up, steps and the validations' period keep their share of the training; the learning rate
-    is proportional to the batch.
+    """A named configuration, fitted to a set, a number of iterations and a batch.
 
     Parameters
     ----------
-    model : str
+    model : {"small", "resnest50", "paper"}
     categories : list of dict
         COCO categories, in the order of the network's classes.
-    iterations, seed, batch, weights
-        See `train`.
+    iterations : int, optional
+        Default is the configuration's. For another number warm-up, steps and the validations'
+        period keep their share of the training.
+    seed : int
+    batch : int, optional
+        Images per iteration, over all processes; the learning rate is proportional to it.
+    weights : path-like, optional
+        A run to start from, or a checkpoint that `weights.read_tensors` reads.
 
     Returns
     -------

@@ -211,22 +211,16 @@ def train(p):
         The run's folder.
     """
     from deepmucs_utils.segmentation import training
+    from deepmucs_utils.segmentation.samples import CoCultureSet
 
     folder = run_folder(p)
     with alone(folder):
         claim(p)
         if not (folder / "training.json").is_file():
-            train_set, val_set = compose(p, "train"), compose(p, "val")
+            source, validation = (CoCultureSet(compose(p, split)) for split in ("train", "val"))
             begun = time.monotonic()
-            training.train(
-                train_set,
-                val_set,
-                folder,
-                model=p.model,
-                iterations=p.iterations,
-                seed=p.seed,
-                resume=True,
-            )
+            cfg = training.training_config(p.model, source.categories, p.iterations, p.seed)
+            training.train(cfg, source, validation, folder, resume=True)
             _write_json(folder / "training.json", {"seconds": time.monotonic() - begun})
     return folder
 

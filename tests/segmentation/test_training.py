@@ -19,7 +19,7 @@ from deepmucs_utils.segmentation.curves import read_curves
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
 from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
 from deepmucs_utils.segmentation.trainer import OPTIMIZERS, Trainer, learning_rate
-from deepmucs_utils.segmentation.training import train, training_config
+from deepmucs_utils.segmentation.training import Launch, train, training_config
 from tests.tiny import tiny_config, write_set
 
 
@@ -42,6 +42,13 @@ def trainer(cfg, folder, out):
 def run(cfg, folder, out):
     trainer(cfg, folder, out).run()
     return out
+
+
+def train_small(folder, out, iterations=1, batch=2, seed=0, resume=False, processes=1, val=None):
+    """`train` on the sets in two folders."""
+    source, validation = CoCultureSet(folder), CoCultureSet(val or folder)
+    cfg = training_config("small", source.categories, iterations, seed, batch)
+    return train(cfg, source, validation, out, resume, Launch(processes))
 
 
 def same_weights(one, other):
@@ -212,7 +219,7 @@ def test_with_batch_statistics_the_steps_differ_and_it_says_by_how_much(tiny_set
 
 
 def test_two_processes_train_and_leave_one_run(tiny_set, tmp_path):
-    train(tiny_set, tiny_set, tmp_path / "run", iterations=2, batch=4, processes=2)
+    train_small(tiny_set, tmp_path / "run", iterations=2, batch=4, processes=2)
     assert load(tmp_path / "run" / "last.pth")["iteration"] == 2
     assert list(read_curves(tmp_path / "run").index) == [1, 2]
 
@@ -222,29 +229,29 @@ def test_what_a_process_ends_with_is_told_in_one_sentence(tiny_set, tmp_path):
     for path in (broken / "images").iterdir():
         path.write_text("no image")
     with pytest.raises(DeepMuCSError, match="png: not a readable image"):
-        train(broken, tiny_set, tmp_path / "run", iterations=2, batch=4, processes=2)
+        train_small(broken, tmp_path / "run", batch=4, processes=2, val=tiny_set)
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(tiny_set, tmp_path):
     for batch, processes in ((3, 2), (2, 2), (1, 1)):
         with pytest.raises(DeepMuCSError, match=f"batch {batch}: cannot be shared by {processes}"):
-            train(tiny_set, tiny_set, tmp_path / "run", batch=batch, processes=processes)
+            train_small(tiny_set, tmp_path / "run", batch=batch, processes=processes)
 
 
 def test_a_run_is_not_overwritten(tiny_set, whole_run, tmp_path):
     out = tmp_path / "run"
-    train(tiny_set, tiny_set, out, iterations=1, batch=2)
+    train_small(tiny_set, out)
     with pytest.raises(DeepMuCSError, match="holds a run; .* --resume"):
-        train(tiny_set, tiny_set, out, iterations=1, batch=2)
+        train_small(tiny_set, out)
     with pytest.raises(DeepMuCSError, match="different: SEED"):
-        train(tiny_set, tiny_set, out, iterations=1, batch=2, seed=5, resume=True)
-    assert train(tiny_set, tiny_set, out, iterations=1, batch=2, resume=True) == out
+        train_small(tiny_set, out, seed=5, resume=True)
+    assert train_small(tiny_set, out, resume=True) == out
 
 
 def test_validation_on_other_categories_is_refused(tiny_set, tmp_path):
     other = write_set(tmp_path / "other", categories=CATEGORIES[:2])
     with pytest.raises(DeepMuCSError, match="has other categories"):
-        train(tiny_set, other, tmp_path / "run")
+        train_small(tiny_set, tmp_path / "run", val=other)
 
 
 def test_the_learning_rate_warms_up_and_falls_in_steps():
@@ -283,7 +290,7 @@ def test_a_schedule_is_stretched_and_the_rate_goes_with_the_batch():
 
 def test_the_network_has_the_sets_classes(tiny_set, tmp_path):
     folder = write_set(tmp_path / "set", categories=CATEGORIES[:2])
-    train(folder, folder, tmp_path / "run", iterations=1, batch=2)
+    train_small(folder, tmp_path / "run")
     cfg = read_config(tmp_path / "run")
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 2
     assert cfg.DATASETS.CATEGORY_NAMES == ["A172", "BT474"]
