@@ -78,7 +78,7 @@ def _crop(pixels, y, x, level):
     return pixels[None, y : y + SIDE, x : x + SIDE].astype(np.float32) - level
 
 
-def ring_patches(image, scene, rng, number=24, plateau_reach=None):
+def ring_patches(image, scene, rng, number=24):
     """Surroundings of free-standing cells, in their image and pasted on its cleared background.
 
     Parameters
@@ -88,8 +88,6 @@ def ring_patches(image, scene, rng, number=24, plateau_reach=None):
     rng : numpy.random.Generator
     number : int
         Cells at most.
-    plateau_reach : tuple of float, optional
-        Another matte, for an ablation: px of full weight, px where it ends.
 
     Returns
     -------
@@ -111,7 +109,7 @@ def ring_patches(image, scene, rng, number=24, plateau_reach=None):
         here, mask, valid = _surroundings(scene, row)
         rings["real"].append(Ring(image[here], mask, valid, cutout.level, clearing.noise))
         rings["blurred"].append(Ring(blurred[here], mask, valid, cutout.level, clearing.noise))
-        matte = _embed(image, scene, row, here, plateau_reach)
+        matte = _embed(image, scene, row, here)
         symmetry = int(rng.integers(SYMMETRIES))
         ways = (("ours", clearing.background, "matte"), ("naive", bare, "hard"))
         for name, ground, blend in ways:
@@ -148,15 +146,10 @@ def _surroundings(scene, row):
     return here, own, (away > NEIGHBOUR) & (away > distance_to(own))
 
 
-def _embed(image, scene, row, here, plateau_reach):
+def _embed(image, scene, row, here):
     """The cell's matte in the window of its surroundings, times 255."""
     cutout, (top, left), _ = cut(image, scene, [row])
     matte = cutout.matte
-    if plateau_reach is not None:
-        plateau, reach = plateau_reach
-        away = distance_to(cutout.mask)
-        free = (cutout.matte > 0) | (away > 5)
-        matte = np.clip((reach - away) / max(reach - plateau, 1e-3), 0, 1) * free
     whole = np.zeros((here[0].stop - here[0].start, here[1].stop - here[1].start), np.uint8)
     y, x = top - here[0].start, left - here[1].start
     whole[y : y + matte.shape[0], x : x + matte.shape[1]] = np.rint(255 * matte)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from deepmucs_utils.generation.cells import distance_to
-from deepmucs_utils.studies.realism.matte_ablation import compare_mattes
 from deepmucs_utils.studies.realism.patches import Ring
 from deepmucs_utils.studies.realism.study import edge_statistics
 
@@ -20,12 +19,3 @@ def test_the_profile_is_the_grey_level_by_distance_and_a_step_shows_as_a_derivat
     assert smooth["mean"] == pytest.approx(10 * np.arange(1, 9), abs=3)
     assert smooth["derivative"] == pytest.approx(10, abs=1)
     assert stepped["derivative"] > 1.5 * smooth["derivative"]
-
-
-def test_a_matte_that_ends_at_the_mask_loses_the_halo(root, tmp_path):
-    mattes = compare_mattes(root, ((0.0, 0.0), (3.0, 5.0)), images=9, jobs=1, cache=tmp_path)
-    hard, ours = mattes.itertuples()
-    assert (hard.plateau, hard.reach, ours.plateau, ours.reach) == (0, 0, 3, 5)
-    assert hard.halo > 3 * ours.halo
-    assert hard.auc > ours.auc
-    assert hard.images == ours.images >= 3
