@@ -220,32 +220,8 @@ def _parser():
         choices=("features", "CNN"),
         help="default both",
     )
-    realism.add_argument(
-        "--answers",
-        type=Path,
-        metavar="CSV",
-        help="only score the answers to the blind test in OUT",
-    )
     _seed_and_jobs(realism)
     _cache(realism)
-
-    mattes = _add(
-        commands, "mattes", _mattes, "measure which matte hides best that a cell was pasted"
-    )
-    mattes.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    mattes.add_argument(
-        "--images",
-        type=_count,
-        default=48,
-        metavar="N",
-        help="real images looked at (default %(default)s)",
-    )
-    mattes.add_argument(
-        "--critic", choices=("features", "CNN"), default="features", help="default %(default)s"
-    )
-    mattes.add_argument("--out", type=Path, metavar="CSV", help="write the table there as well")
-    _seed_and_jobs(mattes)
-    _cache(mattes)
 
     train = _add(commands, "train", _train, "train a model on a set")
     train.add_argument("set_dir", type=Path, metavar="SET", help="folder of the training set")
@@ -622,26 +598,12 @@ def _download(root, **options):
     print(download(root, **{name: value for name, value in options.items() if value}))
 
 
-def _realism(root, out, answers, critics, **options):
-    from deepmucs_utils.studies.realism import blind_test, study
+def _realism(root, out, critics, **options):
+    from deepmucs_utils.studies.realism.study import measure_realism, report
 
-    if answers:
-        for name, value in blind_test.score(out, answers).items():
-            print(f"{name}: {value:g}")
-        return
     if critics:
         options["critics"] = tuple(critics)
-    print(study.report(study.measure_realism(root, out, **options)))
-
-
-def _mattes(out, **options):
-    from deepmucs_utils.files import write_text
-    from deepmucs_utils.studies.realism.matte_ablation import compare_mattes
-
-    table = compare_mattes(**options)
-    print(table.round(3).to_string(index=False))
-    if out:
-        write_text(out, table.to_csv(index=False))
+    print(report(measure_realism(root, out, **options)))
 
 
 def _train(set_dir, val_dir, out, resume, endless, cache, **options):

@@ -1,4 +1,4 @@
-"""Is it realistic? Made against real patches, leaks, and a sheet for people to look at.
+"""Is it realistic? Synthetic against real patches, leaks, and what fields of view hold.
 
 Everything is compared within an image, between the area that our way (or the naive one: hard paste
 on Telea inpainting) altered and the area that it left alone.
@@ -22,7 +22,6 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_text
 from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.sets import compose_set
-from deepmucs_utils.studies.realism.blind_test import PAIRS, write_sheet
 from deepmucs_utils.studies.realism.critics import (
     CRITICS,
     LAGS,
@@ -32,7 +31,6 @@ from deepmucs_utils.studies.realism.critics import (
 )
 from deepmucs_utils.studies.realism.culture_leaks import guess_cultures
 from deepmucs_utils.studies.realism.field_statistics import (
-    centres,
     compare_fields,
     describe_fields,
     measure_field,
@@ -42,7 +40,8 @@ from deepmucs_utils.studies.realism.patches import PER_RING, cleared_patches, ri
 
 WAYS = ("ours", "naive", "blurred")
 MOST_IMAGES = 48
-LEAK_IMAGES = 120
+LEAK_IMAGES = 120  # of the published recipe
+DENSE_IMAGES = 40
 MOST_FIELDS = 48
 DISTANCES = np.arange(1, 9)  # px
 
@@ -57,7 +56,7 @@ def measure_realism(
     root : path-like
         LIVECell or its phantom; all its splits.
     out : path-like
-        Folder for ``realism.json``, the blind test and the sets that are composed for it.
+        Folder for ``realism.json`` and the sets that are composed for it.
     images : int
         Real images looked at, at most; as many of each culture as there are.
     critics : sequence of str
@@ -90,17 +89,23 @@ def measure_realism(
         result = judge(found["real"], found[way], CRITICS[critic], per, seed)
         judged.append({"probe": probe, "way": way, "critic": critic} | result)
     sparse = _compose(root, out / "published", "DeepMuCS800", LEAK_IMAGES, seed, jobs, cache)
-    dense = _compose(root, out / "dense", "Dense_train", PAIRS, seed, jobs, cache)
+    dense = _compose(root, out / "dense", "Dense_train", DENSE_IMAGES, seed, jobs, cache)
     images = ((livecell.image(name), cells) for name, cells in chosen)
-    real = ((image, _scene(image, cells)) for image, cells in images)
-    fields, *pictures = _fields(real, sparse, dense)
-    write_sheet(out, *pictures, seed)
+    kinds = {
+        "real": ((image, _scene(image, cells)) for image, cells in images),
+        "published recipe": read_scenes(sparse),
+        "dense": read_scenes(dense),
+    }
+    fields = {
+        kind: [measure_field(*scene) for scene in islice(scenes, MOST_FIELDS)]
+        for kind, scenes in kinds.items()
+    }
     result = {
         "root_images": len(chosen),
         "judged": judged,
         "cleared": {way: _noise_statistics(found) for way, found in cleared.items()},
         "rings": {way: edge_statistics(found) for way, found in rings.items()},
-        "fields": fields,
+        "fields": compare_fields(fields),
         "leaks": guess_cultures(sparse, seed),
     }
     write_text(out / "realism.json", json.dumps(result, indent=1))
@@ -231,18 +236,6 @@ def _compose(root, folder, name, images, seed, jobs, cache):
     cultures = [culture for culture in CULTURE_NAMES if len(bank.cells(culture))]
     options = {"cultures": cultures, "n_images": images, "seed": seed, "jobs": jobs}
     return compose_set(root, folder, name, cache=cache, **options)
-
-
-def _fields(real, sparse, dense):
-    """What fields of view hold, and the blind test's pictures: images with their cells' centres."""
-    sources = {"real": real, "published recipe": read_scenes(sparse), "dense": read_scenes(dense)}
-    fields, pictures = {}, {}
-    for kind, scenes in sources.items():
-        fields[kind], pictures[kind] = [], []
-        for image, scene in islice(scenes, MOST_FIELDS):
-            fields[kind].append(measure_field(image, scene))
-            pictures[kind].append((image, centres(scene)))
-    return compare_fields(fields), pictures["real"], pictures["dense"]
 
 
 def report(result):
