@@ -1,5 +1,6 @@
 """Every figure of the book: one style, one palette, ground truth solid and predictions dashed."""
 
+from deepmucs_utils.data.cultures import COLOURS
 from deepmucs_utils.plots import analysis, network
 from deepmucs_utils.plots.images import (
     GREY,
@@ -17,30 +18,6 @@ from deepmucs_utils.plots.images import (
     outline_records,
     profiles,
     row,
-    show,
     training_curves,
     use_style,
 )
-
-__all__ = [
-    "GREY",
-    "TRAINING_SET_COLOURS",
-    "WIDTH",
-    "analysis",
-    "by_culture",
-    "centre",
-    "culture_legend",
-    "cutout_sheet",
-    "frame",
-    "intervals",
-    "learning_curve",
-    "network",
-    "outline",
-    "outline_polygons",
-    "outline_records",
-    "profiles",
-    "row",
-    "show",
-    "training_curves",
-    "use_style",
-]
