@@ -66,11 +66,12 @@ def run():
 
 def _beside_encoding(root, folder, jobs):
     """Time of writing a set over the time of encoding its pictures, with as many workers."""
-    options = {"n_images": SAME, "cache": CACHE, "jobs": jobs}
-    compose_set(root, folder / f"warm{jobs}", "DeepMuCS800", **options | {"n_images": 4 * CHUNK})
+    options = {"cache": CACHE, "jobs": jobs}
+    few, many = (get_recipe("DeepMuCS800", n_images=n) for n in (4 * CHUNK, SAME))
+    compose_set(root, folder / f"warm{jobs}", few, **options)
     out = folder / f"same{jobs}"
     start = _clocks()
-    compose_set(root, out, "DeepMuCS800", **options)
+    compose_set(root, out, many, **options)
     ours = _clocks() - start
     paths = sorted((out / "images").iterdir())
     parts = [paths[first::jobs] for first in range(jobs)]
@@ -181,9 +182,10 @@ if __name__ == "__main__":
     parser.add_argument("fraction", type=float)
     options = parser.parse_args()
     out = Path(options.folder) / f"{options.name}-{options.fraction}"
-    build_bank(options.root, get_recipe(options.name).split, CACHE, jobs=2)
+    recipe = get_recipe(options.name, options.fraction)
+    build_bank(options.root, recipe.split, CACHE, jobs=2)
     start, (begun, _) = time.perf_counter(), _used()
-    compose_set(options.root, out, options.name, options.fraction, cache=CACHE, jobs=2)
+    compose_set(options.root, out, recipe, cache=CACHE, jobs=2)
     seconds = time.perf_counter() - start
     cpu, memory = _used()
     print(seconds, cpu - begun, *memory, int(_as_published(out, options.name)))

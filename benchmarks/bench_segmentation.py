@@ -25,6 +25,7 @@ from torchvision.ops import deform_conv2d
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.endless import EndlessSet
+from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.segmentation import resnest
@@ -43,9 +44,8 @@ def run():
     with tempfile.TemporaryDirectory() as folder:
         root, cache = Path(folder) / "root", Path(folder) / "cache"
         write_phantom(root, images=2, jobs=1)
-        composed = compose_set(
-            root, Path(folder) / "set", "Demo40", n_images=24, jobs=1, cache=cache
-        )
+        recipe = get_recipe("Demo40", n_images=24)
+        composed = compose_set(root, Path(folder) / "set", recipe, jobs=1, cache=cache)
         fixed = CoCultureSet(composed)
         endless = EndlessSet(composed, root, cache)
         _table("Deformable convolution of `small`, forward and backward, ms", deformable())

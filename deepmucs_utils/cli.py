@@ -576,12 +576,16 @@ def _difficulty(root, **options):
     )
 
 
-def _compose(root, out, placement, blend, rotation, interactions, **options):
+def _compose(
+    root, out, placement, blend, rotation, interactions, seed, jobs, cache, only, **recipe
+):
     from deepmucs_utils.generation.compose import Style
+    from deepmucs_utils.generation.recipes import get_recipe
     from deepmucs_utils.generation.sets import compose_set
 
     style = Style(placement, blend, rotation, tuple(interactions))
-    print(compose_set(root, out, style=style, **options))
+    recipe = get_recipe(recipe.pop("set_name"), **recipe)
+    print(compose_set(root, out, recipe, seed, style, jobs, cache, only))
 
 
 def _check(root, json, **options):

@@ -95,11 +95,28 @@ class LiveCell:
         -------
         ndarray of uint8, shape (height, width)
         """
-        path = self.image_path(file_name)
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise DeepMuCSError(f"{path}: not a readable image; download it again.")
-        return image
+        return read_image(self.image_path(file_name))
+
+
+def read_image(path):
+    """Read an 8-bit grey image.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width)
+
+    Raises
+    ------
+    DeepMuCSError
+        If the file is missing or no image.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if Path(path).is_file() else None
+    if image is None:
+        raise DeepMuCSError(
+            f"{path}: not a readable image, expected an 8-bit grey PNG or TIFF; download it or "
+            "compose the set again."
+        )
+    return image
 
 
 def digest(path):

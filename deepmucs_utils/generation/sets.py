@@ -27,9 +27,8 @@ from deepmucs_utils.files import write_text
 from deepmucs_utils.generation.bank import build_bank, open_bank
 from deepmucs_utils.generation.compose import Style, compose_image
 from deepmucs_utils.generation.plan import make_plan
-from deepmucs_utils.generation.recipes import get_recipe
 
-FORMAT = 3
+FORMAT = 4
 # Camera noise has no pattern to find: coding its values by their frequency alone takes a third of
 # the time of level 1 with its filters, and makes the files a fifth smaller.
 PNG = (
@@ -41,21 +40,7 @@ CHUNK = 8  # images a task
 ROWS = 5000  # cells whose provenance is gathered before it becomes a table
 
 
-def compose_set(
-    root,
-    out,
-    set_name,
-    fraction=1.0,
-    cultures=None,
-    n_images=None,
-    seed=0,
-    jobs=2,
-    cache=CACHE,
-    only=None,
-    nested=False,
-    style=None,
-    mix=None,
-):
+def compose_set(root, out, recipe, seed=0, style=None, jobs=2, cache=CACHE, only=None):
     """Compose a co-culture set from a LIVECell root.
 
     Parameters
@@ -65,23 +50,17 @@ def compose_set(
     out : path-like
         Folder of the set. A complete set with the same recipe is kept as it is; an interrupted one
         goes on.
-    set_name : str
-        One of `recipes.SET_NAMES`.
-    fraction, cultures, n_images
-        See `recipes.get_recipe`.
+    recipe : Recipe
+        What the set is made of; see `recipes.get_recipe`.
     seed : int
+    style : compose.Style, optional
+        How cells are placed and pasted.
     jobs : int
         Worker processes; the set does not depend on their number.
     cache : path-like
         Where index and bank are kept.
     only : int, optional
         Compose this image alone, with its annotations and provenance.
-    nested : bool
-        Let a training set begin with the images of the next smaller one.
-    style : compose.Style, optional
-        How cells are placed and pasted.
-    mix : dict of str to int, optional
-        See `recipes.get_recipe`.
 
     Returns
     -------
@@ -96,10 +75,9 @@ def compose_set(
     """
     out = Path(out)
     style = style or Style()
-    recipe = get_recipe(set_name, fraction, cultures, n_images, nested, mix)
     if only is not None and not 0 <= only < recipe.images:
         raise DeepMuCSError(
-            f"image {only}: not in {set_name}; expected a number from 0 to {recipe.images - 1}."
+            f"image {only}: not in {recipe.name}; expected a number from 0 to {recipe.images - 1}."
         )
     source = LiveCell(root).annotation_file(recipe.split)
     document = {
@@ -136,7 +114,7 @@ def compose_set(
         delayed(_compose_chunk)(partial, chunk, recipe, bank.folder, seed, style) for chunk in todo
     )
     done = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="4*n_jobs")(tasks)
-    with tqdm(desc=set_name, total=sum(map(len, todo)), unit="image", disable=None) as progress:
+    with tqdm(desc=recipe.name, total=sum(map(len, todo)), unit="image", disable=None) as progress:
         for number in done:
             progress.update(number)
     _finish(partial, chunks, recipe, document | {"bank": facts | _bank_facts(bank)})

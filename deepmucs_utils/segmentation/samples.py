@@ -13,6 +13,7 @@ import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 from torch.utils.data import DataLoader, Dataset
 
+from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.data.masks import decode_masks
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
@@ -103,20 +104,6 @@ class CoCultureSet:
         masks = decode_masks([cell["segmentation"] for cell in cells], image.shape)
         classes = [self._class[cell["category_id"]] for cell in cells]
         return image, masks, np.array(classes, np.int64)
-
-
-def read_image(path):
-    """Read an 8-bit grey image; shape (height, width).
-
-    Raises
-    ------
-    DeepMuCSError
-        If the file is missing or no image.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if Path(path).is_file() else None
-    if image is None:
-        raise DeepMuCSError(f"{path}: not a readable image; expected an 8-bit grey PNG or TIFF.")
-    return image
 
 
 class Samples(Dataset):

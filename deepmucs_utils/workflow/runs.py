@@ -188,11 +188,8 @@ def compose(p, split=None):
         return compose_set(
             root,
             folder,
-            p.set_name,
-            fraction=p.fraction,
-            cultures=p.cultures,
-            n_images=p.n_images,
-            seed=p.seed,
+            get_recipe(p.set_name, p.fraction, p.cultures, p.n_images),
+            p.seed,
             jobs=os.cpu_count(),
             cache=params.cache(),
         )

@@ -7,6 +7,7 @@ from detectron2.utils.events import EventStorage
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.endless import EndlessSet
+from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.segmentation.samples import CoCultureSet, Samples, batches
@@ -21,7 +22,8 @@ def composed(tmp_path_factory):
     root, cache, out = folder / "root", folder / "cache", folder / "set"
     cultures = ("MCF7", "SkBr3")
     write_phantom(root, images=2, cultures=cultures, jobs=1)
-    compose_set(root, out, "Demo40", cultures=cultures, n_images=4, jobs=1, cache=cache)
+    recipe = get_recipe("Demo40", cultures=cultures, n_images=4)
+    compose_set(root, out, recipe, jobs=1, cache=cache)
     return root, out, cache
 
 

@@ -30,8 +30,9 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def compose(root, some, cache):
     def call(out, **options):
-        defaults = {"fraction": 0.25, "cultures": some, "seed": 3, "jobs": 1, "cache": cache}
-        return compose_set(root, out, "Demo40", **(defaults | options))
+        recipe = get_recipe("Demo40", 0.25, options.pop("cultures", some))
+        defaults = {"seed": 3, "jobs": 1, "cache": cache}
+        return compose_set(root, out, recipe, **(defaults | options))
 
     return call
 
@@ -130,10 +131,10 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bytes(
     out = tmp_path / "set"
     monkeypatch.setattr(sets, "CHUNK", 1)
     code = (
-        "from deepmucs_utils.generation import sets;"
+        "from deepmucs_utils.generation import recipes, sets;"
         "sets.CHUNK = 1;"
-        f"sets.compose_set({str(root)!r}, {str(out)!r}, 'Demo40', fraction=0.25,"
-        f"cultures={some!r}, seed=3, jobs=1, cache={str(cache)!r})"
+        f"recipe = recipes.get_recipe('Demo40', 0.25, {some!r});"
+        f"sets.compose_set({str(root)!r}, {str(out)!r}, recipe, 3, jobs=1, cache={str(cache)!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     records = tmp_path / "set.partial" / "records"
@@ -141,7 +142,7 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bytes(
         time.sleep(0.002)
     process.kill()
     assert process.wait() == -9 and not out.exists()
-    compose_set(root, out, "Demo40", fraction=0.25, cultures=some, seed=3, jobs=1, cache=cache)
+    compose_set(root, out, get_recipe("Demo40", 0.25, some), 3, jobs=1, cache=cache)
     assert contents(out) == contents(made)
 
 
@@ -164,17 +165,17 @@ def test_a_dask_cluster_gives_the_same_bytes_by_joblibs_switch(
 
 
 def test_a_nested_set_begins_with_the_smaller_one(root, some, cache, tmp_path):
-    options = {"fraction": 0.25, "cultures": some, "seed": 3, "jobs": 1, "cache": cache}
-    inner = compose_set(root, tmp_path / "inner", "Demo40", **options)
-    outer = compose_set(root, tmp_path / "outer", "Demo80", nested=True, **options)
+    small, large = (get_recipe(n, 0.25, some, nested=n == "Demo80") for n in ("Demo40", "Demo80"))
+    options = {"seed": 3, "jobs": 1, "cache": cache}
+    inner = compose_set(root, tmp_path / "inner", small, **options)
+    outer = compose_set(root, tmp_path / "outer", large, **options)
     whole = json.loads((outer / "annotations.json").read_text())
     part = json.loads((inner / "annotations.json").read_text())
     assert whole["images"][: len(part["images"])] == part["images"]
     assert whole["annotations"][: len(part["annotations"])] == part["annotations"]
     assert contents(outer)["images/000009.png"] == contents(inner)["images/000009.png"]
     counts = Counter(cell["category_id"] for cell in whole["annotations"])
-    wanted = get_recipe("Demo80", 0.25, some).cells
-    assert counts == {CATEGORY_ID[culture]: count for culture, count in wanted.items()}
+    assert counts == {CATEGORY_ID[culture]: count for culture, count in large.cells.items()}
 
 
 def test_the_scene_is_the_same_whatever_the_blend(made, compose, tmp_path):
@@ -186,9 +187,8 @@ def test_the_scene_is_the_same_whatever_the_blend(made, compose, tmp_path):
 
 
 def test_a_dense_set_is_dense_and_takes_most_cells_in_groups(root, some, cache, tmp_path):
-    out = compose_set(
-        root, tmp_path / "dense", "Dense_train", cultures=some, n_images=3, jobs=1, cache=cache
-    )
+    dense = get_recipe("Dense_train", cultures=some, n_images=3)
+    out = compose_set(root, tmp_path / "dense", dense, jobs=1, cache=cache)
     recipe = json.loads((out / "recipe.json").read_text())
     assert 0.1 <= recipe["cover"]["least"] and recipe["cover"]["most"] <= 0.5
     provenance = pd.read_parquet(out / "provenance.parquet")

@@ -12,6 +12,7 @@ from deepmucs_utils.data.livecell import LiveCell, read_index
 from deepmucs_utils.data.masks import paint
 from deepmucs_utils.generation.backgrounds import autocorrelation, background_level, clear
 from deepmucs_utils.generation.bank import build_bank
+from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 
 SEVEN = [name for name in CULTURE_NAMES if name != "BV2"]  # the sample has no annotated BV-2
@@ -59,7 +60,8 @@ def test_a_cleared_image_has_the_real_noise_and_level_where_cells_were(sample, c
 
 
 def test_real_composites_keep_overlap_small_and_say_what_the_root_lacks(sample, cache, tmp_path):
-    out = compose_set(sample, tmp_path / "set", "DeepMuCS800", 0.02, SEVEN, jobs=1, cache=cache)
+    recipe = get_recipe("DeepMuCS800", 0.02, SEVEN)
+    out = compose_set(sample, tmp_path / "set", recipe, jobs=1, cache=cache)
     provenance = pd.read_parquet(out / "provenance.parquet")
     assert len(provenance) == 188
     assert (provenance["visible"] < 0.79).mean() < 0.1  # those that the canvas cuts

@@ -21,6 +21,7 @@ from deepmucs_utils.data.masks import paint
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_text
 from deepmucs_utils.generation.bank import build_bank
+from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 from deepmucs_utils.studies.realism.critics import (
     CRITICS,
@@ -234,8 +235,8 @@ def _compose(root, folder, name, images, seed, jobs, cache):
     """Compose a set of the cultures that the root has."""
     bank = build_bank(root, "train", cache, jobs)
     cultures = [culture for culture in CULTURE_NAMES if len(bank.cells(culture))]
-    options = {"cultures": cultures, "n_images": images, "seed": seed, "jobs": jobs}
-    return compose_set(root, folder, name, cache=cache, **options)
+    recipe = get_recipe(name, cultures=cultures, n_images=images)
+    return compose_set(root, folder, recipe, seed, jobs=jobs, cache=cache)
 
 
 def report(result):

@@ -40,6 +40,7 @@ def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=No
         Folder of the set.
     """
     from deepmucs_utils.generation.compose import Style
+    from deepmucs_utils.generation.recipes import get_recipe
     from deepmucs_utils.generation.sets import compose_set
 
     seed = p.seed if seed is None else seed
@@ -48,17 +49,15 @@ def compose_pair(p, cultures, strength=0.0, split="test", n_images=None, seed=No
     name += f"-{'to'.join(map(str, mix))}" if mix else ""
     pull = ((cultures[0], cultures[1], float(strength)),) if strength else ()
     style = Style(placement="interacting" if pull else "uniform", interactions=pull)
+    parts = dict(zip(cultures, mix, strict=True)) if mix else None
     return compose_set(
         runs.data_root(p),
         runs.out_dir(p) / "sets" / name,
-        f"Pairs_{split}",
-        cultures=tuple(cultures),
-        n_images=n_images,
-        seed=seed,
+        get_recipe(f"Pairs_{split}", cultures=tuple(cultures), n_images=n_images, mix=parts),
+        seed,
+        style,
         jobs=os.cpu_count(),
         cache=params.cache(),
-        style=style,
-        mix=dict(zip(cultures, mix, strict=True)) if mix else None,
     )
 
 
@@ -158,18 +157,16 @@ def naive_composites(p, split="train"):
         Folder of the set.
     """
     from deepmucs_utils.generation.compose import Style
+    from deepmucs_utils.generation.recipes import get_recipe
     from deepmucs_utils.generation.sets import compose_set
 
     q = runs.for_split(p, split)
     return compose_set(
         runs.data_root(q),
         runs.out_dir(q) / "sets" / f"naive_{runs.label(q)}",
-        q.set_name,
-        fraction=q.fraction,
-        cultures=q.cultures,
-        n_images=q.n_images,
-        seed=q.seed,
+        get_recipe(q.set_name, q.fraction, q.cultures, q.n_images),
+        q.seed,
+        Style(placement="uniform", blend="hard"),
         jobs=os.cpu_count(),
         cache=params.cache(),
-        style=Style(placement="uniform", blend="hard"),
     )

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 from deepmucs_utils.studies.realism.culture_leaks import guess_cultures
 
@@ -13,9 +14,8 @@ from deepmucs_utils.studies.realism.culture_leaks import guess_cultures
 @pytest.fixture(scope="module")
 def made(root, some, tmp_path_factory):
     folder = tmp_path_factory.mktemp("leaks")
-    return compose_set(
-        root, folder / "set", "Demo40", n_images=40, cultures=some, jobs=1, cache=folder / "cache"
-    )
+    recipe = get_recipe("Demo40", cultures=some, n_images=40)
+    return compose_set(root, folder / "set", recipe, jobs=1, cache=folder / "cache")
 
 
 def test_nothing_outside_the_mattes_tells_the_culture(made):

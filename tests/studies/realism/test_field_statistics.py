@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from deepmucs_utils.data.masks import paint
+from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 from deepmucs_utils.studies.realism.field_statistics import (
     centres,
@@ -55,9 +56,8 @@ def test_fields_are_compared_by_their_least_median_and_most():
 
 
 def test_a_sets_scenes_are_its_masks(root, some, tmp_path):
-    out = compose_set(
-        root, tmp_path / "set", "Demo40", cultures=some, n_images=2, jobs=1, cache=tmp_path
-    )
+    recipe = get_recipe("Demo40", cultures=some, n_images=2)
+    out = compose_set(root, tmp_path / "set", recipe, jobs=1, cache=tmp_path)
     scenes = [scene for _, scene in read_scenes(out)]
     assert len(scenes) == 2
     for scene in scenes:
