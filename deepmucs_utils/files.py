@@ -1,11 +1,12 @@
 """Files that appear under their names only when they are complete."""
 
+import json
 import os
 from pathlib import Path
 
 
 def replace_file(path, write):
-    """Let ``write`` make a file under a temporary name, then give it its own.
+    """Let ``write`` make a file under a temporary name, then rename it.
 
     Parameters
     ----------
@@ -25,3 +26,31 @@ def replace_file(path, write):
 def write_text(path, text):
     """Write a text file in UTF-8, all of it or nothing."""
     replace_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path, content, indent=1):
+    """Write a JSON file in UTF-8, all of it or nothing.
+
+    Parameters
+    ----------
+    path : path-like
+    content : dict or list
+        As JSON has it; also tuples, paths, numpy's scalars and arrays. NaN becomes null.
+    indent : int, optional
+        None writes a single line.
+    """
+    text = json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def _plain(value):
+    """The same content in the types that `json` takes."""
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return None if value != value else value

@@ -28,7 +28,7 @@ from filelock import FileLock
 
 from deepmucs_utils import phantom as phantom_package
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_text
+from deepmucs_utils.files import write_json
 from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
 from deepmucs_utils.workflow import params
 
@@ -218,7 +218,7 @@ def train(p):
             begun = time.monotonic()
             cfg = training.training_config(p.model, source.categories, p.iterations, p.seed)
             training.train(cfg, source, validation, folder, resume=True)
-            _write_json(folder / "training.json", {"seconds": time.monotonic() - begun})
+            write_json(folder / "training.json", {"seconds": time.monotonic() - begun})
     return folder
 
 
@@ -303,7 +303,7 @@ def write_results(p, metrics):
         "seconds": {"training": json.loads((folder / "training.json").read_text())["seconds"]},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _write_json(folder / "results.json", results)
+    write_json(folder / "results.json", results)
     return results | {"metrics": read_metrics(folder / "metrics.json")}
 
 
@@ -338,7 +338,7 @@ def claim(p):
     record = folder / "parameters.json"
     if not record.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(record, mine)
+        write_json(record, mine)
     found = json.loads(record.read_text())
     different = [
         f"{name} is {found.get(name)!r} there and {value!r} here"
@@ -406,7 +406,3 @@ def alone(folder):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
         yield
-
-
-def _write_json(path, content):
-    write_text(path, json.dumps(content, indent=2) + "\n")
