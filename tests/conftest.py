@@ -11,6 +11,15 @@ from deepmucs_utils.workflow import params, runs
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "livecell-sample"
 SOME = ("A172", "MCF7", "SkBr3")
+MARKERS = {"sample": "sample", "trial": "slow"}  # fixture: the marker of the tests that use it
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by the fixtures that they use, directly or through others."""
+    for item in items:
+        for fixture, marker in MARKERS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """The measurement reproduces the package's table of LIVECell statistics on the sample."""
 
-from pathlib import Path
-
 import pytest
 
 from deepmucs_utils.studies.phantom.comparison import compare, describe
@@ -13,16 +11,10 @@ from deepmucs_utils.studies.phantom.reference import (
     rim,
 )
 
-SAMPLE = Path(__file__).parents[3] / "shared" / "livecell-sample"
-
-pytestmark = pytest.mark.skipif(
-    not SAMPLE.is_dir(), reason=f"no genuine LIVECell sample at {SAMPLE}"
-)
-
 
 @pytest.fixture(scope="module")
-def measurement(tmp_path_factory):
-    return measure_root(SAMPLE, cache=tmp_path_factory.mktemp("cache"), jobs=2)
+def measurement(sample, tmp_path_factory):
+    return measure_root(sample, cache=tmp_path_factory.mktemp("cache"), jobs=2)
 
 
 @pytest.mark.parametrize(

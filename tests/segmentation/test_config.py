@@ -12,12 +12,8 @@ from deepmucs_utils.segmentation import add_deepmucs_config, get_config
 from deepmucs_utils.segmentation.config import CONFIGS
 from deepmucs_utils.segmentation.summary import parameter_counts
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-    ),
-]
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]
 
 
 @pytest.fixture(scope="module")

@@ -40,11 +40,13 @@ def pages(html):
     return {path: BeautifulSoup(path.read_text(), "html.parser") for path in paths}
 
 
+@pytest.mark.slow
 def test_every_page_of_the_table_of_contents_is_rendered(pages):
     names = {path.stem for path in pages}
     assert {*book._notebooks(), "intro", "glossary", "references"} <= names
 
 
+@pytest.mark.slow
 def test_every_picture_is_there_and_has_alternative_text(pages):
     pictures = [
         (path, picture)
@@ -57,6 +59,7 @@ def test_every_picture_is_there_and_has_alternative_text(pages):
         assert len(picture.get("alt", "")) > 20, (path.name, picture["src"])
 
 
+@pytest.mark.slow
 def test_every_link_inside_the_book_leads_somewhere(pages):
     for path, page in pages.items():
         for link in page.find("main").find_all("a", href=True):
@@ -65,6 +68,7 @@ def test_every_link_inside_the_book_leads_somewhere(pages):
                 assert (path.parent / target).exists(), (path.name, link["href"])
 
 
+@pytest.mark.slow
 def test_solutions_are_folded(pages):
     for path, page in pages.items():
         if path.parent.name == "notebooks":
@@ -72,6 +76,7 @@ def test_solutions_are_folded(pages):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.slow
 def test_a_browser_shows_the_pages(html, tmp_path):
     for name in ("book/intro", "notebooks/23_compose_a_coculture"):
         shot = tmp_path / f"{Path(name).name}.png"

@@ -51,12 +51,14 @@ def test_rim_and_trough_of_the_reference_are_those_of_its_statistics():
     assert (found["trough"], found["trough_at"]) == (-20.87, -3)
 
 
+@pytest.mark.slow
 def test_a_root_passes_when_it_is_compared_with_itself(measurement):
     comparison = compare(measurement, measurement)
     absolute = comparison["criterion"].isin(["mean_minus_bg_median", "profile_from_+4px"])
     assert comparison[~absolute]["passed"].all(), describe(comparison)
 
 
+@pytest.mark.slow
 def test_the_phantom_is_measured_as_livecell_is(measurement):
     """The limits of the whole comparison; a small set misses a few of them by chance."""
     comparison = compare(measurement)
