@@ -16,22 +16,11 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from deepmucs_utils.data.clean_area import find_structure
+from deepmucs_utils.data.cultures import PLAUSIBLE_AREAS
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_images, read_index
 from deepmucs_utils.data.masks import paint
 from deepmucs_utils.errors import DeepMuCSError
 
-# Smallest and largest plausible area of a cell, px²: a third of the 5th and three times the 95th
-# percentile measured on genuine LIVECell images; BV2 after threshold segmentation.
-AREA_RANGES = {
-    "A172": (78, 7923),
-    "BT474": (49, 3093),
-    "BV2": (40, 1000),
-    "Huh7": (48, 8630),
-    "MCF7": (43, 1496),
-    "SHSY5Y": (30, 2443),
-    "SkBr3": (49, 1808),
-    "SKOV3": (114, 8888),
-}
 DISTANCE = 12.0  # px from any mask, beyond which structure is no part of an annotated cell
 UNANNOTATED = 15.0  # px, radius of the largest disc of structure: debris and dust stay below
 TOLERANCE = 2.0  # px by which a polygon may leave the image
@@ -187,7 +176,7 @@ def check_cells(cells, culture, shape):
     height, width = shape
     ids, polygons = cells["annotation_id"].tolist(), cells["polygon"].tolist()
     faults, whole = [], []
-    low, high = AREA_RANGES[culture]
+    low, high = PLAUSIBLE_AREAS[culture]
     for number, polygon in zip(ids, polygons, strict=True):
         points = [np.reshape(part[: len(part) // 2 * 2], (-1, 2)) for part in polygon]
         area = sum(_area(part) for part in points)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from deepmucs_utils.data.clean_area import find_structure
-from deepmucs_utils.data.faults import AREA_RANGES
+from deepmucs_utils.data.cultures import PLAUSIBLE_AREAS
 from deepmucs_utils.data.masks import paint
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.artefacts import find_artefacts
@@ -93,7 +93,7 @@ def harvest(path, cells, foreign=False):
 
 def _take_donors(found, image, scene, ids, origin):
     """Single donors and groups, and the reason of every cell that is in neither."""
-    area_range = AREA_RANGES[found.culture]
+    area_range = PLAUSIBLE_AREAS[found.culture]
     reasons = [fault(scene, row, area_range) for row in range(len(ids))]
     sound = np.array([not reason for reason in reasons])
     grouped = set()
