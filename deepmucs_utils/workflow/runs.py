@@ -159,9 +159,9 @@ def phantom(folder, seed=0):
 
 @cache
 def _phantom_state():
-    """Eight digits that change with the code that writes the phantom."""
+    """Eight digits that change with the code and tables that write the phantom."""
     state = hashlib.sha256()
-    for file in sorted(Path(phantom_package.__file__).parent.glob("*.py")):
+    for file in sorted(Path(phantom_package.__file__).parent.glob("*.*")):
         state.update(file.read_bytes())
     return state.hexdigest()[:8]
 
