@@ -1,16 +1,25 @@
 """The command `deepmucs`: one sub-command for each thing that the package does.
 
-Each sub-command imports what it needs when it is called, so that composing needs no torch and
-``--help`` is instant.
+Each command imports what it needs when it is called: composing needs no torch, and ``--help`` is
+instant. Options are named like the parameters of the functions that they are passed to, and the
+same option means the same everywhere.
 """
 
-import argparse
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
+
+import click
+from click import Argument, Choice, IntRange, Option, argument, option
 
 from deepmucs_utils import MODELS
 from deepmucs_utils.errors import DeepMuCSError
+
+PATH = click.Path(path_type=Path)
+COUNT = IntRange(min=1)
+SPLIT = Choice(("train", "val", "test"))
+CRITIC = Choice(("features", "CNN"))
 
 
 def main(arguments=None):
@@ -24,547 +33,107 @@ def main(arguments=None):
     Returns
     -------
     int
-        0; 1 from ``check`` when there are faults; 2 after an error that the user can mend (argparse
-        exits with 2 by itself); 130 after Ctrl-C.
+        0; 1 from ``check`` when there are faults; 2 after an error that the user can correct; 130
+        after Ctrl-C.
     """
-    options = vars(_parser().parse_args(arguments))
-    command = options.pop("command")
     try:
-        return command(**options) or 0
+        return deepmucs.main(arguments, prog_name="deepmucs", standalone_mode=False) or 0
     except DeepMuCSError as error:
-        print(f"deepmucs: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("deepmucs: interrupted; the same command goes on from here.", file=sys.stderr)
+        message = str(error)
+    except click.UsageError as error:
+        message = f"{error.format_message()} See {error.ctx.command_path} --help."
+    except click.Abort:
+        print("deepmucs: interrupted; the same command resumes from here.", file=sys.stderr)
         return 130
+    print(f"deepmucs: error: {message}", file=sys.stderr)
+    return 2
 
 
-def _parser():
-    parser = argparse.ArgumentParser("deepmucs", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    phantom = _add(commands, "phantom", _phantom, "write a synthetic data set in LIVECell's layout")
-    phantom.add_argument("out", type=Path, metavar="OUT", help="folder of the new root")
-    phantom.add_argument(
-        "--images",
-        type=_count,
-        default=4,
-        metavar="N",
-        help="images of each culture and split (default %(default)s)",
-    )
-    _cultures(phantom)
-    phantom.add_argument(
-        "--density",
-        type=float,
-        default=1.0,
-        metavar="F",
-        help="factor on the number of cells (default %(default)s)",
-    )
-    phantom.add_argument(
-        "--size",
-        type=_count,
-        nargs=2,
-        default=(520, 704),
-        metavar=("H", "W"),
-        help="height and width, px (default 520 704)",
-    )
-    phantom.add_argument(
-        "--faulty-images",
-        type=int,
-        default=0,
-        metavar="N",
-        help="images with each of LIVECell's faults of whole images, listed in "
-        "faults.json (default none)",
-    )
-    _seed_and_jobs(phantom)
-
-    measure = _add(commands, "measure", _measure, "measure a root and compare it with LIVECell")
-    measure.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    measure.add_argument(
-        "--against",
-        type=Path,
-        metavar="ROOT",
-        help="another root to lay beside it, instead of the package's table of LIVECell",
-    )
-    measure.add_argument(
-        "--out", type=Path, metavar="DIR", help="also write the tables as CSV files"
-    )
-    measure.add_argument(
-        "--jobs",
-        type=_count,
-        default=os.cpu_count(),
-        metavar="J",
-        help="worker processes (default %(default)s)",
-    )
-    _cache(measure)
-
-    sheets = _add(commands, "sheets", _sheets, "show two roots side by side, a sheet a culture")
-    sheets.add_argument("root", type=Path, metavar="ROOT", help="shown on the right")
-    sheets.add_argument("against", type=Path, metavar="AGAINST", help="shown on the left")
-    sheets.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder outside the repository"
-    )
-    _cache(sheets)
-
-    difficulty = _add(
-        commands,
-        "difficulty",
-        _difficulty,
-        "how well a small network tells the cultures of a root apart",
-    )
-    difficulty.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    difficulty.add_argument(
-        "--most",
-        type=_count,
-        default=600,
-        metavar="N",
-        help="cells of each culture for training (default %(default)s)",
-    )
-    difficulty.add_argument("--epochs", type=_count, default=20, help="default %(default)s")
-    _seed(difficulty)
-    _cache(difficulty)
-
-    compose = _add(commands, "compose", _compose, "compose a co-culture set from a root")
-    compose.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    compose.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
-    compose.add_argument(
-        "--set",
-        dest="set_name",
-        required=True,
-        metavar="NAME",
-        help="a named set, e.g. DeepMuCS800, DeepMuCS_test or Demo40; another name lists them all",
-    )
-    _scale(compose)
-    _seed_and_jobs(compose)
-    compose.add_argument("--only", type=int, metavar="I", help="compose image I alone")
-    compose.add_argument(
-        "--nested",
-        action="store_true",
-        help="begin with the images of the next smaller training set",
-    )
-    compose.add_argument(
-        "--placement",
-        default="clustered",
-        metavar="KIND",
-        help="clustered (default), uniform or interacting",
-    )
-    compose.add_argument(
-        "--blend",
-        default="matte",
-        metavar="MODE",
-        help="matte, hard, poisson or mixed (default %(default)s)",
-    )
-    compose.add_argument(
-        "--rotation",
-        default="symmetries",
-        metavar="KIND",
-        help="symmetries or free (default %(default)s)",
-    )
-    compose.add_argument(
-        "--interaction",
-        dest="interactions",
-        type=_interaction,
-        default=[],
-        action="append",
-        metavar="A:B:S",
-        help="let cultures A and B attract (S > 0) or repel each other; with "
-        "--placement interacting; may be repeated",
-    )
-    _cache(compose)
-
-    check = _add(commands, "check", _check, "look for the faults of a root; exit 1 when it has any")
-    check.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    check.add_argument("--json", action="store_true", help="print every fault as JSON")
-    check.add_argument(
-        "--jobs",
-        type=_count,
-        default=os.cpu_count(),
-        metavar="J",
-        help="worker processes (default %(default)s)",
-    )
-    _cache(check)
-
-    download = _add(commands, "download", _download, "fetch the official LIVECell (CC BY-NC 4.0)")
-    download.add_argument("root", type=Path, metavar="ROOT", help="folder of the new root")
-    download.add_argument(
-        "--split",
-        dest="splits",
-        action="append",
-        metavar="SPLIT",
-        choices=("train", "val", "test"),
-        help="annotations to fetch, may be repeated (default all)",
-    )
-    download.add_argument("--url", help="another address with the official layout")
-
-    realism = _add(
-        commands, "realism", _realism, "measure how well composites can be told from real images"
-    )
-    realism.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    realism.add_argument(
-        "out",
-        type=Path,
-        metavar="OUT",
-        help="folder for the results; outside the repository for genuine LIVECell",
-    )
-    realism.add_argument(
-        "--images",
-        type=_count,
-        default=48,
-        metavar="N",
-        help="real images looked at (default %(default)s)",
-    )
-    realism.add_argument(
-        "--critic",
-        dest="critics",
-        action="append",
-        choices=("features", "CNN"),
-        help="default both",
-    )
-    _seed_and_jobs(realism)
-    _cache(realism)
-
-    train = _add(commands, "train", _train, "train a model on a set")
-    train.add_argument("set_dir", type=Path, metavar="SET", help="folder of the training set")
-    train.add_argument(
-        "--val",
-        dest="val_dir",
-        type=Path,
-        required=True,
-        metavar="VALSET",
-        help="folder of the validation set",
-    )
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    _model(train)
-    _seed(train)
-    train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    train.add_argument(
-        "--batch",
-        type=_count,
-        metavar="N",
-        help="images an iteration; the learning rate goes with it (default: the model's)",
-    )
-    train.add_argument(
-        "--weights",
-        type=Path,
-        metavar="RUN",
-        help="start from a run's weights or from a checkpoint",
-    )
-    train.add_argument(
-        "--endless",
-        type=Path,
-        metavar="ROOT",
-        help="compose each epoch's images anew, from SET's root",
-    )
-    _cache(train)
-    train.add_argument(
-        "--processes",
-        type=_count,
-        default=1,
-        metavar="N",
-        help="processes on this machine, one a GPU (default 1)",
-    )
-    train.add_argument(
-        "--machines",
-        type=_count,
-        default=1,
-        metavar="N",
-        help="number of machines (default %(default)s)",
-    )
-    train.add_argument(
-        "--machine", type=int, default=0, metavar="I", help="number of this machine, from 0"
-    )
-    train.add_argument(
-        "--address",
-        default="auto",
-        metavar="URL",
-        help="of machine 0 for all, e.g. tcp://10.0.0.1:5555",
-    )
-
-    weights = _add(commands, "weights", _weights, "convert published weights")
-    weights.add_argument("action", choices=("convert",))
-    weights.add_argument(
-        "source",
-        type=Path,
-        metavar="IN",
-        help="checkpoint of the ResNeSt detectron2 fork (COCO, LIVECell) or of timm",
-    )
-    weights.add_argument("out", type=Path, metavar="OUT", help="folder of the new run")
-    weights.add_argument("--model", default="paper", choices=MODELS, help="default %(default)s")
-    weights.add_argument(
-        "--keep-classes", action="store_true", help="keep its classes instead of the eight cultures"
-    )
-
-    predict = _add(commands, "predict", _predict, "find and name the cells of images")
-    predict.add_argument("run_dir", type=Path, metavar="RUN", help="folder of a finished run")
-    predict.add_argument(
-        "images",
-        type=Path,
-        nargs="+",
-        metavar="IMAGES",
-        help="image files, folders of images, or one co-culture set",
-    )
-    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="results go here")
-    predict.add_argument("--overlays", action="store_true", help="also draw the predictions")
-
-    evaluate = _add(commands, "evaluate", _evaluate, "compare predictions with ground truth")
-    evaluate.add_argument("ground_truth", type=Path, metavar="GT", help="COCO json")
-    evaluate.add_argument("predictions", type=Path, metavar="PRED", help="COCO results json")
-    evaluate.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for metrics.json"
-    )
-    evaluate.add_argument(
-        "--replicates",
-        type=_count,
-        metavar="N",
-        help="also give bootstrap intervals, from N draws of donor blocks "
-        "(default none; 1000 is usual)",
-    )
-
-    analyse = _add(commands, "analyse", _analyse, "why a model's cells were missed: all tables")
-    analyse.add_argument("test_set", type=Path, metavar="SET", help="folder of the test set")
-    analyse.add_argument("predictions", type=Path, metavar="PRED", help="COCO results json")
-    analyse.add_argument(
-        "--val",
-        dest="val_set",
-        type=Path,
-        metavar="VALSET",
-        help="validation set, for the threshold and the composition's correction; with --val-pred",
-    )
-    analyse.add_argument(
-        "--val-pred",
-        dest="val_predictions",
-        type=Path,
-        metavar="PRED",
-        help="predictions of the validation set",
-    )
-    _threshold(analyse)
-    analyse.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder for the tables (CSV and JSON)",
-    )
-
-    interactions = _add(commands, "interactions", _interactions, "which cultures sit together")
-    interactions.add_argument("ground_truth", type=Path, metavar="GT", help="COCO json")
-    interactions.add_argument(
-        "predictions",
-        type=Path,
-        nargs="?",
-        metavar="PRED",
-        help="COCO results json, to analyse instead",
-    )
-    _threshold(interactions)
-    interactions.add_argument(
-        "--replacements",
-        type=_count,
-        default=199,
-        metavar="N",
-        help="re-placements of each image (default %(default)s)",
-    )
-    interactions.add_argument(
-        "--hidden",
-        type=float,
-        default=0.0,
-        metavar="F",
-        help="share of a cell that may be hidden (default 0)",
-    )
-    interactions.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder for the tables (CSV and JSON)",
-    )
-    _seed_and_jobs(interactions)
-
-    validate = _add(
-        commands,
-        "validate-interactions",
-        _validate,
-        "measure type I error and power of `interactions` on made-up sets",
-    )
-    validate.add_argument(
-        "--out",
-        dest="out_dir",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder for the tables",
-    )
-    validate.add_argument(
-        "--sets", type=_count, default=1000, metavar="N", help="null sets (default %(default)s)"
-    )
-    validate.add_argument(
-        "--power-sets",
-        type=_count,
-        default=100,
-        metavar="N",
-        help="sets for each strength and size (default %(default)s)",
-    )
-    _seed_and_jobs(validate)
-
-    monocultures = _add(
-        commands, "monocultures", _monocultures, "a root's monoculture images as a set: real scenes"
-    )
-    monocultures.add_argument("root", type=Path, metavar="ROOT", help="LIVECell or its phantom")
-    monocultures.add_argument("out", type=Path, metavar="OUT", help="folder of the set")
-    monocultures.add_argument(
-        "--split", default="test", choices=("train", "val", "test"), help="default %(default)s"
-    )
-    monocultures.add_argument(
-        "--without",
-        type=Path,
-        metavar="SET",
-        help="leave out the images that gave this set its cells",
-    )
-    monocultures.add_argument(
-        "--window",
-        type=_count,
-        nargs=2,
-        metavar=("H", "W"),
-        help="cut images into windows of this size, px",
-    )
-    monocultures.add_argument(
-        "--n-images",
-        type=_count,
-        metavar="N",
-        help="take so many, the cultures in turn (default all)",
-    )
-    _cultures(monocultures)
-    _seed(monocultures)
-    _cache(monocultures)
-
-    run = _add(commands, "run", _run, "run the notebooks of one set: compose, train, evaluate")
-    run.add_argument(
-        "--set",
-        dest="set_name",
-        required=True,
-        metavar="NAME",
-        help="a training set, e.g. DeepMuCS800 or Demo40",
-    )
-    run.add_argument("--root", type=Path, help="LIVECell root (default: the phantom)")
-    _model(run)
-    _scale(run)
-    _seed(run)
-    run.add_argument("--out", type=Path, default=Path("runs"), help="default %(default)s")
-
-    book = _add(commands, "book", _book, "run the demo sets and render the book")
-    book.add_argument(
-        "--stored", action="store_true", help="render the stored notebooks without running anything"
-    )
-    book.add_argument(
-        "--picture",
-        action="store_true",
-        help="only take the README's picture from the stored notebooks",
-    )
-    return parser
+@click.group(
+    no_args_is_help=False,
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
+)
+def deepmucs():
+    """DeepMuCS: synthetic co-cultures, and culture-aware cell segmentation."""
 
 
-def _add(commands, name, function, text):
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(command=function)
-    return parser
+def _names(text):
+    return text.split(",")
 
 
-def _cultures(parser):
-    parser.add_argument(
-        "--cultures",
-        type=lambda text: text.split(","),
-        metavar="A,B,…",
-        help="cultures to keep, separated by commas (default all)",
-    )
+def _taken(cls, options):
+    """An object of a dataclass, from the options that have the names of its fields."""
+    return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
 
 
-def _scale(parser):
-    parser.add_argument(
-        "--fraction",
-        type=float,
-        default=1.0,
-        metavar="F",
-        help="share of the set's images and cells (default 1)",
-    )
-    parser.add_argument(
-        "--n-images", type=_count, metavar="N", help="number of images, instead of --fraction"
-    )
-    _cultures(parser)
+def _interaction(text):
+    try:
+        one, other, strength = text.split(":")
+        return one, other, float(strength)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r}: expected two cultures and a number, such as A172:BV2:1.5."
+        ) from None
 
 
-def _seed(parser):
-    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+ROOT = Argument(["root"], type=PATH)
+OUT = Argument(["out"], type=PATH)
+RESULTS = Option(["--out"], type=PATH, required=True, help="Folder of the results.")
+SEED = Option(["--seed"], type=IntRange(min=0), default=0, help="Of all random numbers.")
+JOBS = Option(["--jobs"], type=COUNT, default=os.cpu_count(), help="Worker processes.")
+CACHE = Option(["--cache"], type=PATH, default=Path(".cache"), help="Folder of derived data.")
+SET_NAME = Option(["--set", "set_name"], required=True, metavar="NAME", help="Such as Demo40.")
+CULTURES = Option(["--cultures"], type=_names, metavar="A,B,…", help="Only these (default: all).")
+SCALE = [
+    Option(["--fraction"], default=1.0, help="Share of the set's images and cells."),
+    Option(["--n-images"], type=COUNT, help="Number of images, instead of --fraction."),
+    CULTURES,
+]
+MODEL = [
+    Option(["--model"], type=Choice(MODELS), default="small", help="Size of the network."),
+    Option(["--iterations"], type=COUNT, help="Of training (default: the model's)."),
+]
+SCORE_HELP = "Minimum score of a cell (default: the best on the validation set, or 0.5)."
+THRESHOLD = Option(["--score", "threshold"], type=float, help=SCORE_HELP)
+TRUTH = Argument(["ground_truth"], type=PATH, metavar="GT")
 
 
-def _seed_and_jobs(parser):
-    _seed(parser)
-    parser.add_argument(
-        "--jobs",
-        type=_count,
-        default=os.cpu_count(),
-        metavar="J",
-        help="worker processes (default %(default)s)",
-    )
-
-
-def _cache(parser):
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path(".cache"),
-        metavar="DIR",
-        help="folder for derived data (default %(default)s)",
-    )
-
-
-def _model(parser):
-    parser.add_argument("--model", default="small", choices=MODELS, help="default %(default)s")
-    parser.add_argument(
-        "--iterations", type=_count, metavar="N", help="training iterations (default: the model's)"
-    )
-
-
-def _threshold(parser):
-    parser.add_argument(
-        "--score",
-        dest="threshold",
-        type=float,
-        metavar="S",
-        help="smallest score that counts as a cell (default: the best on val, or 0.5)",
-    )
-
-
-def _count(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: expected at least 1")
-    return number
-
-
-def _phantom(out, **options):
+@deepmucs.command(params=[OUT, CULTURES, SEED, JOBS])
+@option("--images", type=COUNT, default=4, help="Images per culture and split.")
+@option("--density", default=1.0, help="Factor on the number of cells.")
+@option("--size", type=(COUNT, COUNT), default=(520, 704), help="Height and width, px.")
+@option("--faulty-images", default=0, help="Images per fault of whole images; see faults.json.")
+def phantom(out, **options):
+    """Write a synthetic data set in LIVECell's layout."""
     from deepmucs_utils.phantom.write import write_phantom
 
     print(write_phantom(out, **options))
 
 
-def _interaction(text):
-    one, other, strength = text.split(":")
-    return one, other, float(strength)
-
-
-def _measure(**options):
+@deepmucs.command(params=[ROOT, JOBS, CACHE])
+@option("--against", type=PATH, help="Another root, instead of the stored tables of LIVECell.")
+@option("--out", type=PATH, help="Folder for the tables as CSV files.")
+def measure(root, **options):
+    """Measure a root and compare it with LIVECell."""
     from deepmucs_utils.studies.phantom.comparison import report
 
-    print(report(**options))
+    print(report(root, **options))
 
 
-def _sheets(root, against, out, cache):
+@deepmucs.command(params=[ROOT, RESULTS, CACHE])
+@argument("against", type=PATH)
+def sheets(root, against, out, cache):
+    """Show two roots side by side, one sheet per culture."""
     from deepmucs_utils.studies.phantom.sheets import write_sheets
 
-    for path in write_sheets(root, against, out, cache):
-        print(path)
+    print(*write_sheets(root, against, out, cache), sep="\n")
 
 
-def _difficulty(root, **options):
+@deepmucs.command(params=[ROOT, SEED, CACHE])
+@option("--most", type=COUNT, default=600, help="Cells per culture for training.")
+@option("--epochs", type=COUNT, default=20)
+def difficulty(root, **options):
+    """Measure how well a network distinguishes cultures."""
     from deepmucs_utils.studies.phantom.difficulty import measure_difficulty
 
     found = measure_difficulty(root, **options)
@@ -576,47 +145,78 @@ def _difficulty(root, **options):
     )
 
 
-def _compose(
-    root, out, placement, blend, rotation, interactions, seed, jobs, cache, only, **recipe
-):
+@deepmucs.command(params=[ROOT, OUT, SET_NAME, *SCALE, SEED, JOBS, CACHE])
+@option("--nested", is_flag=True, help="Begin with the images of the next smaller training set.")
+@option("--only", type=int, metavar="I", help="Compose image I alone.")
+@option("--placement", default="clustered", help="Or: uniform, interacting.")
+@option("--blend", default="matte", help="Or: hard, poisson, mixed.")
+@option("--rotation", default="symmetries", help="Or: free.")
+@option("--interaction", "interactions", type=_interaction, multiple=True, metavar="A:B:S")
+def compose(root, out, only, seed, jobs, cache, **options):
+    """Compose a co-culture set from a root.
+
+    With --placement interacting, --interaction A:B:S lets cultures A and B attract (S > 0) or repel
+    (S < 0) each other; it may be repeated.
+    """
     from deepmucs_utils.generation.compose import Style
     from deepmucs_utils.generation.recipes import get_recipe
     from deepmucs_utils.generation.sets import compose_set
 
-    style = Style(placement, blend, rotation, tuple(interactions))
-    recipe = get_recipe(recipe.pop("set_name"), **recipe)
+    style = _taken(Style, options)
+    recipe = get_recipe(options.pop("set_name"), **options)
     print(compose_set(root, out, recipe, seed, style, jobs, cache, only))
 
 
-def _check(root, json, **options):
+@deepmucs.command(params=[ROOT, JOBS, CACHE])
+@option("--json", is_flag=True, help="Print every fault as JSON.")
+def check(root, json, **options):
+    """List the faults of a root; exit 1 if there are any."""
     from deepmucs_utils.data.faults import check_root, describe
 
     faults = check_root(root, **options)
     print(faults.to_json(orient="records", indent=1) if json else describe(faults))
-    return 1 if len(faults) else 0
+    return int(len(faults) > 0)
 
 
-def _download(root, **options):
+@deepmucs.command(params=[ROOT])
+@option("--split", "splits", type=SPLIT, multiple=True, help="May be repeated (default all).")
+@option("--url", help="Another address with the official layout.")
+def download(root, **options):
+    """Fetch the official LIVECell (CC BY-NC 4.0)."""
     from deepmucs_utils.data.download import download
 
     print(download(root, **{name: value for name, value in options.items() if value}))
 
 
-def _realism(root, out, critics, **options):
+@deepmucs.command(params=[ROOT, OUT, SEED, JOBS, CACHE])
+@option("--images", type=COUNT, default=48, help="Number of real images.")
+@option("--critic", "critics", type=CRITIC, multiple=True, default=CRITIC.choices)
+def realism(root, out, **options):
+    """Measure how composites differ from real images."""
     from deepmucs_utils.studies.realism.study import measure_realism, report
 
-    if critics:
-        options["critics"] = tuple(critics)
     print(report(measure_realism(root, out, **options)))
 
 
-def _train(set_dir, val_dir, out, resume, endless, cache, **options):
+@deepmucs.command(params=[*MODEL, SEED, CACHE])
+@argument("set_dir", type=PATH, metavar="SET")
+@option("--val", "val_dir", type=PATH, required=True, help="Validation set.")
+@option("--out", type=PATH, required=True, metavar="RUN", help="Folder of the run.")
+@option("--resume", is_flag=True, help="Resume an interrupted run.")
+@option("--batch", type=COUNT, help="Images per iteration; scales the learning rate.")
+@option("--weights", type=PATH, help="Start from a run's weights or from a checkpoint.")
+@option("--endless", type=PATH, metavar="ROOT", help="Compose anew each epoch, from SET's root.")
+@option("--processes", type=COUNT, default=1, help="Processes on this machine, one per GPU.")
+@option("--machines", type=COUNT, default=1, help="Number of machines.")
+@option("--machine", type=IntRange(min=0), default=0, help="Number of this machine, from 0.")
+@option("--address", default="auto", help="Of machine 0, e.g. tcp://10.0.0.1:5555.")
+def train(set_dir, val_dir, out, endless, cache, resume, **options):
+    """Train a model on a set."""
     from deepmucs_utils.generation.endless import EndlessSet
     from deepmucs_utils.segmentation.samples import CoCultureSet
     from deepmucs_utils.segmentation.training import Launch, train, training_config
 
-    names = ("processes", "machines", "machine", "address")
-    launch = Launch(**{name: options.pop(name) for name in names})
+    launch = _taken(Launch, options)
     source, validation = CoCultureSet(set_dir), CoCultureSet(val_dir)
     cfg = training_config(categories=source.categories, **options)
     if endless is not None:
@@ -624,19 +224,44 @@ def _train(set_dir, val_dir, out, resume, endless, cache, **options):
     print(train(cfg, source, validation, out, resume, launch))
 
 
-def _weights(action, source, out, **options):
+@deepmucs.command
+@argument("action", type=Choice(["convert"]), expose_value=False)
+@argument("source", type=PATH, metavar="IN")
+@argument("out", type=PATH)
+@option("--model", type=Choice(MODELS), default="paper")
+@option("--keep-classes", is_flag=True, help="Keep its classes instead of the eight cultures.")
+def weights(source, out, **options):
+    """Convert published weights to a run.
+
+    IN is a checkpoint of the ResNeSt detectron2 fork (COCO, LIVECell) or of timm.
+    """
     from deepmucs_utils.segmentation.weights import convert
 
     print(convert(source, out, **options))
 
 
-def _predict(run_dir, images, out, overlays):
+@deepmucs.command(params=[RESULTS])
+@argument("run_dir", type=PATH, metavar="RUN")
+@argument("images", type=PATH, nargs=-1, required=True)
+@option("--overlays", is_flag=True, help="Also draw the predictions.")
+def predict(run_dir, images, out, overlays):
+    """Segment cells and name their cultures.
+
+    IMAGES are image files, folders of images, or one co-culture set.
+    """
     from deepmucs_utils.segmentation.predict import predict
 
     print(predict(run_dir, images, out, overlays=overlays))
 
 
-def _evaluate(ground_truth, predictions, out, replicates):
+@deepmucs.command(params=[TRUTH, RESULTS])
+@argument("predictions", type=PATH, metavar="PRED")
+@option("--replicates", type=COUNT, help="Add intervals from N bootstrap replicates, e.g. 1000.")
+def evaluate(ground_truth, predictions, out, replicates):
+    """Compare predictions with ground truth.
+
+    GT is COCO json, PRED a COCO results list.
+    """
     from deepmucs_utils.evaluation.intervals import evaluate_with_intervals
     from deepmucs_utils.evaluation.metrics import METRICS, blank_few, evaluate, write_metrics
 
@@ -658,7 +283,13 @@ def _evaluate(ground_truth, predictions, out, replicates):
     print(write_metrics(metrics, out))
 
 
-def _analyse(out, val_set, val_predictions, **options):
+@deepmucs.command(params=[THRESHOLD, RESULTS])
+@argument("test_set", type=PATH, metavar="SET")
+@argument("predictions", type=PATH, metavar="PRED")
+@option("--val", "val_set", type=PATH, help="Validation set, for threshold and composition.")
+@option("--val-pred", "val_predictions", type=PATH, help="Predictions of the validation set.")
+def analyse(out, val_set, val_predictions, **options):
+    """Analyse a model's errors: all tables."""
     from deepmucs_utils.analysis.overview import analyse_model
     from deepmucs_utils.evaluation.tables import write_tables
 
@@ -669,7 +300,15 @@ def _analyse(out, val_set, val_predictions, **options):
     print(f"{len(write_tables(tables, out)) // 2} tables in {out}")
 
 
-def _interactions(ground_truth, predictions, threshold, out, **options):
+@deepmucs.command(params=[TRUTH, THRESHOLD, RESULTS, SEED, JOBS])
+@argument("predictions", type=PATH, metavar="[PRED]", required=False)
+@option("--replacements", type=COUNT, default=199, help="Re-placements of each image.")
+@option("--hidden", default=0.0, help="Share of a cell that may be hidden.")
+def interactions(ground_truth, predictions, threshold, out, **options):
+    """Test which cultures attract or avoid each other.
+
+    The cells are those of GT (COCO json) or, on the same images, of PRED (a COCO results list).
+    """
     from deepmucs_utils.analysis.interactions import analyse
     from deepmucs_utils.analysis.operating_point import confident
     from deepmucs_utils.analysis.shapes import read_scenes
@@ -690,26 +329,44 @@ def _interactions(ground_truth, predictions, threshold, out, **options):
     print(f"{len(write_tables(vars(found), out)) // 2} tables in {out}")
 
 
-def _validate(**options):
+@deepmucs.command(params=[SEED, JOBS])
+@option("--out", "out_dir", type=PATH, required=True, help="Folder for the tables.")
+@option("--sets", type=COUNT, default=1000, help="Null sets.")
+@option("--power-sets", type=COUNT, default=100, help="Sets per strength and size.")
+def validate_interactions(**options):
+    """Measure type I error and power of `interactions`."""
     from deepmucs_utils.studies.interactions.null_and_power import validate
 
-    for path in validate(**options):
-        print(path)
+    print(*validate(**options), sep="\n")
 
 
-def _monocultures(root, out, **options):
+@deepmucs.command(params=[ROOT, OUT, CULTURES, SEED, CACHE])
+@option("--split", type=SPLIT, default="test")
+@option("--without", type=PATH, help="Leave out the images that gave this set its cells.")
+@option("--window", type=(COUNT, COUNT), help="Cut images into windows: height and width, px.")
+@option("--n-images", type=COUNT, help="Number of images, the cultures in turn (default all).")
+def monocultures(root, out, **options):
+    """Make a set of a root's monoculture images."""
     from deepmucs_utils.studies.training.monocultures import write_monocultures
 
     print(write_monocultures(root, out, **options))
 
 
-def _run(**options):
+@deepmucs.command(params=[SET_NAME, *MODEL, *SCALE, SEED])
+@option("--root", type=PATH, help="LIVECell root (default: the phantom).")
+@option("--out", type=PATH, default=Path("runs"), help="Folder of the runs.")
+def run(**options):
+    """Compose, train and evaluate a set by its notebooks."""
     from deepmucs_utils.workflow.notebooks import run_set
 
     print(run_set(**options))
 
 
-def _book(stored, picture):
+@deepmucs.command
+@option("--stored", is_flag=True, help="Render the stored notebooks without running anything.")
+@option("--picture", is_flag=True, help="Only store notebook 23's figure for the README.")
+def book(stored, picture):
+    """Run the demo sets and render the book."""
     from deepmucs_utils.workflow.book import build_book, render_stored, store_picture
 
     print(store_picture() if picture else render_stored() if stored else build_book())

@@ -1,22 +1,145 @@
+import inspect
 import json
 import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from unittest.mock import create_autospec
 
+import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
 
-from deepmucs_utils.cli import _parser, main
+from deepmucs_utils.cli import deepmucs, main
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.generation.compose import Style
+from deepmucs_utils.generation.recipes import get_recipe
 
 
-def commands():
-    return next(iter(_parser()._subparsers._group_actions)).choices
-
-
-@pytest.mark.parametrize("command", sorted(commands()))
+@pytest.mark.parametrize("command", sorted(deepmucs.commands))
 def test_each_command_has_a_help_that_says_what_it_does(command, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
-    assert stop.value.code == 0
-    assert re.search(r"^[A-Z].*\.$", capsys.readouterr().out, flags=re.M)
+    assert main([command, "--help"]) == 0
+    assert re.search(r"^  [A-Z].*\.$", capsys.readouterr().out, flags=re.M)
+
+
+def test_the_list_of_commands_gives_each_a_whole_sentence(capsys):
+    assert main(["--help"]) == 0
+    listing = capsys.readouterr().out.split("Commands:\n")[1].strip("\n").splitlines()
+    assert len(listing) == len(deepmucs.commands)
+    for line in listing:
+        assert re.fullmatch(r"  \S+ +[A-Z].*[^.]\.", line), line
+
+
+def test_help_imports_nothing_heavy():
+    code = "from deepmucs_utils.cli import main; main(['--help']); main(['compose', '--help']); "
+    code += "import sys; print({'numpy', 'pandas', 'cv2', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+PHANTOM = "phantom.write.write_phantom"
+COMPOSE = "generation.sets.compose_set"
+A, B, OUT = Path("a"), Path("b"), Path("out")
+
+
+@pytest.mark.parametrize(
+    ("line", "target", "expected"),
+    [
+        ("phantom out", PHANTOM, {"out": OUT, "images": 4, "cultures": None, "seed": 0}),
+        ("phantom out --cultures A172,BV2", PHANTOM, {"cultures": ["A172", "BV2"]}),
+        ("phantom out --size 260 352 --jobs 1", PHANTOM, {"size": (260, 352), "jobs": 1}),
+        ("phantom out --faulty-images 2", PHANTOM, {"faulty_images": 2, "density": 1.0}),
+        (
+            "measure a --against b --jobs 3",
+            "studies.phantom.comparison.report",
+            {"root": A, "against": B, "out": None, "cache": Path(".cache"), "jobs": 3},
+        ),
+        (
+            "sheets a b --out out",
+            "studies.phantom.sheets.write_sheets",
+            {"root": A, "against": B, "out": OUT},
+        ),
+        (
+            "compose a out --set Demo80 --fraction 0.5 --cultures A172,BV2 --only 3 --nested",
+            COMPOSE,
+            {
+                "root": A,
+                "out": OUT,
+                "recipe": get_recipe("Demo80", 0.5, ["A172", "BV2"], nested=True),
+                "style": Style(),
+                "only": 3,
+            },
+        ),
+        (
+            "compose a out --set Demo40 --placement interacting --interaction A172:BV2:-1.5",
+            COMPOSE,
+            {"style": Style("interacting", interactions=(("A172", "BV2", -1.5),)), "seed": 0},
+        ),
+        ("check a --jobs 2", "data.faults.check_root", {"root": A, "jobs": 2}),
+        ("download a", "data.download.download", {"root": A}),
+        (
+            "download a --split val --split test",
+            "data.download.download",
+            {"splits": ("val", "test")},
+        ),
+        (
+            "weights convert a out --keep-classes",
+            "segmentation.weights.convert",
+            {"source": A, "out": OUT, "model": "paper", "keep_classes": True},
+        ),
+        (
+            "predict a b c --out out",
+            "segmentation.predict.predict",
+            {"run_dir": A, "images": (B, Path("c")), "out": OUT, "overlays": False},
+        ),
+        (
+            "validate-interactions --out out --sets 5 --seed 2",
+            "studies.interactions.null_and_power.validate",
+            {"out_dir": OUT, "sets": 5, "power_sets": 100, "seed": 2},
+        ),
+        (
+            "monocultures a out --without b --window 20 30",
+            "studies.training.monocultures.write_monocultures",
+            {"root": A, "split": "test", "without": B, "window": (20, 30), "n_images": None},
+        ),
+    ],
+)
+def test_options_reach_the_function_under_its_parameters_names(line, target, expected, monkeypatch):
+    module, name = f"deepmucs_utils.{target}".rsplit(".", 1)
+    function = getattr(import_module(module), name)
+    called = create_autospec(function, return_value=pd.DataFrame())
+    monkeypatch.setattr(f"{module}.{name}", called)
+    assert main(line.split()) == 0
+    given = inspect.signature(function).bind(*called.call_args.args, **called.call_args.kwargs)
+    assert {key: given.arguments[key] for key in expected} == expected
+
+
+def stopped_by(monkeypatch, error):
+    def fail(out, **options):
+        raise error
+
+    monkeypatch.setattr(f"deepmucs_utils.{PHANTOM}", fail)
+    return main(["phantom", "out"])
+
+
+def test_an_interrupted_command_says_that_it_resumes_and_exits_with_130(monkeypatch, capsys):
+    assert stopped_by(monkeypatch, KeyboardInterrupt()) == 130
+    assert "the same command resumes" in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch, capsys):
+    assert stopped_by(monkeypatch, DeepMuCSError("out: full.")) == 2
+    assert capsys.readouterr().err == "deepmucs: error: out: full.\n"
+    with pytest.raises(ZeroDivisionError):
+        stopped_by(monkeypatch, ZeroDivisionError())
+
+
+def test_check_exits_with_1_when_there_are_faults(monkeypatch, capsys):
+    faults = pd.DataFrame({"kind": ["duplicate"], "file_name": ["a.tif"]})
+    monkeypatch.setattr("deepmucs_utils.data.faults.check_root", lambda *_, **__: faults)
+    assert main(["check", "root", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == faults.to_dict("records")
 
 
 @pytest.mark.parametrize(
@@ -42,18 +165,29 @@ def test_bad_input_is_one_sentence_exit_2_and_nothing_written(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("line", "message"),
     [
-        [],
-        ["compose", "root", "out"],
-        ["compose", "root", "out", "--set", "Demo40", "--jobs", "0"],
-        ["train", "set", "--val", "val", "--out", "run", "--model", "huge"],
+        ("", "Missing command"),
+        ("composse", "No such command 'composse'"),
+        ("compose root out", "Missing option '--set'"),
+        ("compose root out --set Demo40 --jobs 0", "'--jobs': 0 is not in the range"),
+        ("compose root out --set Demo40 --seed -1", "'--seed': -1 is not in the range"),
+        ("compose root out --set Demo40 --interaction A172:BV2", "such as A172:BV2:1.5"),
+        ("compose root out --set Demo40 --interaction A172:BV2:x", "such as A172:BV2:1.5"),
+        ("train set --val val --out run --model huge", "'huge' is not one of 'small'"),
+        ("predict run --out out", "Missing argument 'IMAGES...'"),
     ],
 )
-def test_a_wrong_command_line_exits_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 2
+def test_a_wrong_command_line_is_one_sentence_and_exit_2(line, message, capsys):
+    assert main(line.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("deepmucs: error: ") and message in error and error.count("\n") == 1
+
+
+def test_the_module_is_the_command_too():
+    command = [sys.executable, "-m", "deepmucs_utils.cli", "compose"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("deepmucs: error: Missing argument")
 
 
 def test_evaluate_prints_and_writes_metrics(tmp_path, capsys):
