@@ -6,11 +6,10 @@ from pickle import UnpicklingError
 
 import torch
 import yaml
-from detectron2.config import get_cfg
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import replace_file, write_text
-from deepmucs_utils.segmentation.config import add_deepmucs_config
+from deepmucs_utils.segmentation.config import load_config
 
 CONFIG, LAST, BEST = "config.yaml", "last.pth", "best.pth"
 
@@ -36,16 +35,7 @@ def read_config(folder):
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise DeepMuCSError(f"{folder}: no run, {CONFIG} is missing; `deepmucs train` makes one.")
-    cfg = get_cfg()
-    add_deepmucs_config(cfg)
-    try:
-        cfg.merge_from_file(str(path))
-    except (KeyError, ValueError, AssertionError) as error:
-        raise DeepMuCSError(
-            f"{path}: cannot be read ({error}); expected a file written by `deepmucs train`."
-        ) from None
-    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-    return cfg
+    return load_config(path)
 
 
 def differences(one, other):

@@ -9,7 +9,6 @@ from torch import nn
 from deepmucs_utils import MODELS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import add_deepmucs_config, get_config
-from deepmucs_utils.segmentation.config import CONFIGS
 from deepmucs_utils.segmentation.summary import parameter_counts
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -149,9 +148,19 @@ def test_the_keys_are_added_to_any_configuration():
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(DeepMuCSError, match="'tiny': unknown; expected one of small, resnest50"):
+    with pytest.raises(DeepMuCSError, match="'tiny': unknown; .* paper, resnest50, small"):
         get_config("tiny")
 
 
-def test_the_models_that_the_command_line_offers_are_the_configurations():
-    assert MODELS == tuple(CONFIGS)
+def test_the_models_are_the_files_and_the_smaller_ones_differences_from_the_paper():
+    assert MODELS == ("paper", "resnest50", "small")
+    assert get_config("resnest50").MODEL.RESNEST.VARIANT == "resnest50d"
+    assert get_config("small").SOLVER.OPTIMIZER == "AdamW"
+    sizes = [get_config(name).MODEL.ANCHOR_GENERATOR.SIZES for name in MODELS]
+    assert sizes == [[[8], [16], [32], [64], [128]]] * 3
+
+
+def test_the_configurations_have_the_eight_cultures():
+    for name in MODELS:
+        cfg = get_config(name)
+        assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == len(cfg.DATASETS.CATEGORY_NAMES) == 8
