@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-CELLS_AN_IMAGE = 320  # LIVECell has 1.69 million cells in 5,239 images
+CELLS_PER_IMAGE = 320  # LIVECell has 1.69 million cells in 5,239 images
 POINTS = (12, 40)  # LIVECell's polygons have 23 to 28 points on average
 
 
@@ -20,7 +20,7 @@ def write_coco(path, cells, spaces=True):
     """Write a COCO file with random polygons of LIVECell's lengths, block by block."""
     rng = np.random.default_rng(0)
     separators = (", ", ": ") if spaces else (",", ":")
-    number = -(-cells // CELLS_AN_IMAGE)
+    number = -(-cells // CELLS_PER_IMAGE)
     images = [
         {
             "id": i,
@@ -49,7 +49,7 @@ def _annotation(number, rng):
     box = [*corner[0].tolist(), 40, 40]
     return {
         "id": number,
-        "image_id": number // CELLS_AN_IMAGE,
+        "image_id": number // CELLS_PER_IMAGE,
         "category_id": 1,
         "iscrowd": 0,
         "segmentation": [polygon],
@@ -61,19 +61,16 @@ def _annotation(number, rng):
 def _measure(what, path):
     """Run one way in this process; prints seconds, CPU seconds and peak memory in MB."""
     start = time.perf_counter()
-    if what == "ours":
-        from deepmucs_utils.data.index import write_index
-
-        write_index(path, f"{path}.cells", f"{path}.images")
-    elif what == "again":
-        from deepmucs_utils.data.livecell import read_cells
-
-        start = time.perf_counter()
-        read_cells(f"{path}.cells")
-    else:
+    if what == "pycocotools":
         from pycocotools.coco import COCO
 
         COCO(path)
+    else:
+        from deepmucs_utils.data.livecell import read_index
+
+        root = Path(path).parents[2]
+        start = time.perf_counter()
+        read_index(root, "train", root / "cache")
     seconds = time.perf_counter() - start
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(f"\n{seconds} {used.ru_utime + used.ru_stime} {used.ru_maxrss / 1024}")
@@ -84,15 +81,18 @@ def run(cells=1_000_000):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for spaces in (True, False):
-            path = str(Path(folder) / "coco.json")
+            path = Path(folder) / "annotations" / "LIVECell" / "livecell_coco_train.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / "images").mkdir(exist_ok=True)
             write_coco(path, cells, spaces)
-            found = {what: _child(what, path) for what in ("pycocotools", "ours", "again")}
+            ways = ("pycocotools", "read_index", "read_index, from the cache")
+            found = {what: _child(what, path) for what in ways}
             for what, (seconds, cpu, memory) in found.items():
                 base = found["pycocotools"]
                 rows.append(
                     {
                         "json": "with spaces" if spaces else "without spaces",
-                        "way": {"ours": "index", "again": "index, opened again"}.get(what, what),
+                        "way": what,
                         "seconds": round(seconds, 2),
                         "CPU s": round(cpu, 2),
                         "peak MB": round(memory),
@@ -105,7 +105,7 @@ def run(cells=1_000_000):
 
 
 def _child(what, path):
-    command = [sys.executable, "-m", "benchmarks.bench_index", what, path]
+    command = [sys.executable, "-m", "benchmarks.bench_index", what, str(path)]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return tuple(map(float, out.strip().splitlines()[-1].split()))
 

@@ -8,21 +8,22 @@ Source: Edlund et al., Nature Methods 2021 (the paper's reference [3]).
 """
 
 import hashlib
-import os
 from functools import cached_property
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from deepmucs_utils.data.cultures import CULTURE_NAMES
-from deepmucs_utils.data.index import write_index
+from deepmucs_utils.data.coco import CELLS, read_coco
+from deepmucs_utils.data.cultures import CULTURE_NAMES, parse_name
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import replace_file
 
 SPLITS = ("train", "val", "test")
 AREA_LIMITS = (324, 961)  # px², between small, medium and large cells (LIVECell's issue 17)
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 CACHE = Path(".cache")
 
 
@@ -126,7 +127,7 @@ def digest(path):
 
 
 def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
-    """Read the annotations of one split as a table, one row a cell.
+    """Read the annotations of one split as a table, one row per cell.
 
     The table is built when first needed and kept in the cache, keyed by the annotation file's
     content and the format's version.
@@ -138,34 +139,33 @@ def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     cache : path-like
         Folder for derived data.
     cultures : sequence of str, optional
-        Cultures that the root may have; None for any, as of a phantom with cultures of one's own.
+        Cultures that the root may have; None for any, as of a phantom with cultures of its own.
 
     Returns
     -------
     DataFrame
         Columns ``annotation_id, image_id, file_name, height, width, culture, well, hours,
-        x, y, w, h`` (bounding box, px), ``area`` (px²) and ``polygon`` (list of lists of float
-        ``[x0, y0, x1, y1, …]``, px; kept by Arrow and turned into lists when read).
+        x, y, w, h`` (bounding box, px), ``area`` (px²), ``iscrowd`` (bool), ``rle`` (compressed
+        counts of a mask that is no polygon, otherwise missing) and ``polygon`` (list of lists of
+        float ``[x0, y0, x1, y1, …]``, px; kept by Arrow and turned into lists when read; missing
+        where there is ``rle``). `masks.segmentations` gives either.
 
     Raises
     ------
     DeepMuCSError
         If the annotations can't be read, or the split has other cultures.
     """
-    return read_cells(_index_files(root, split, cache, cultures)[0])
-
-
-def read_cells(path):
-    """Read the file of an index's cells; see `read_index`."""
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    polygons = table["polygon"]
-    table = table.drop_columns("polygon")
-    frame = table.cast(pa.schema([_decoded(field) for field in table.schema])).to_pandas()
-    return frame.assign(polygon=pd.arrays.ArrowExtensionArray(polygons))
+    cells, images = _index_files(root, split, cache, cultures)
+    table = pa.ipc.open_file(pa.memory_map(str(cells))).read_all()
+    facts = pd.read_parquet(images).drop(columns="cells").iloc[table["image"].to_numpy()]
+    facts.insert(0, "annotation_id", table["annotation_id"].to_numpy())
+    rest = table.drop_columns(["annotation_id", "image", "polygon"]).to_pandas()
+    polygons = pd.arrays.ArrowExtensionArray(table["polygon"])
+    return pd.concat([facts.reset_index(drop=True), rest], axis=1).assign(polygon=polygons)
 
 
 def read_images(root, split, cache=CACHE, cultures=CULTURE_NAMES):
-    """Read the images of one split as a table, one row an image.
+    """Read the images of one split as a table, one row per image.
 
     Parameters
     ----------
@@ -181,28 +181,15 @@ def read_images(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     return pd.read_parquet(_index_files(root, split, cache, cultures)[1])
 
 
-def _decoded(field):
-    """A dictionary-encoded field as what it encodes."""
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    return pa.field(field.name, kind)
-
-
 def _index_files(root, split, cache, cultures):
+    """Files of the index, written when they are missing: cells (Arrow) and images (Parquet)."""
     livecell = root if isinstance(root, LiveCell) else LiveCell(root)
     source = livecell.annotation_file(split)
-    folder = Path(cache) / "index"
-    stem = f"{split}-v{INDEX_VERSION}-{digest(source)[:16]}"
-    cells, images = folder / f"{stem}.arrow", folder / f"{stem}.images.parquet"
+    stem = Path(cache) / "index" / f"{split}-v{INDEX_VERSION}-{digest(source)[:16]}"
+    cells, images = stem.with_suffix(".arrow"), stem.with_suffix(".parquet")
     if not (cells.is_file() and images.is_file()):
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = [path.with_suffix(f".{os.getpid()}.partial") for path in (cells, images)]
-        try:
-            write_index(source, *partial)
-            os.replace(partial[1], images)
-            os.replace(partial[0], cells)
-        finally:
-            for path in partial:
-                path.unlink(missing_ok=True)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(cells, lambda partial: _write_index(source, partial, images))
     if cultures is not None:
         found = pd.read_parquet(images, columns=["culture"])["culture"].unique()
         unknown = sorted(set(found) - set(cultures))
@@ -212,3 +199,19 @@ def _index_files(root, split, cache, cultures):
                 f"expected {', '.join(cultures)}; take another root."
             )
     return cells, images
+
+
+def _write_index(source, cells, images):
+    """Write the annotations of a COCO file and, once these are complete, its images."""
+    table, parts = read_coco(source)
+    names = [parse_name(name) for name in table["file_name"]]
+    for fact in ("culture", "well", "hours"):
+        table[fact] = [getattr(name, fact) for name in names]
+    counts = np.zeros(len(table), int)
+    with pa.ipc.new_file(cells, CELLS) as file:
+        for part in parts:
+            file.write_table(part)
+            counts += np.bincount(part["image"], minlength=len(counts))
+    if not counts.any():
+        raise DeepMuCSError(f"{source}: no annotations; expected at least one cell.")
+    replace_file(images, table.assign(cells=counts).to_parquet)

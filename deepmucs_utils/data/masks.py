@@ -1,26 +1,34 @@
-"""Masks of an image's annotations: polygons rasterised by COCO's rule and painted together."""
+"""Masks in COCO's forms: polygons and run lengths, rasterised by one rule and painted together.
+
+A *segmentation* is a list of polygons ``[x0, y0, x1, y1, …]`` (px), or run lengths ``{"size":
+[height, width], "counts": …}``, compressed or not. Polygons are filled by COCO's rule everywhere.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from hotcoco import mask as rle
-from pycocotools import mask as coco_mask
 
 DOUBLE = 0.5  # intersection over union from which two contours are of the same cell
 
 
-def compressed(code):
-    """A run-length code as JSON holds it, in the form that pycocotools reads: counts in bytes."""
-    return code | {"counts": code["counts"].encode()}
+def segmentations(cells):
+    """The segmentations of some rows of an index (see `livecell.read_index`), in a list."""
+    columns = (cells[name].tolist() for name in ("height", "width", "rle", "polygon"))
+    return [
+        {"size": [height, width], "counts": code} if isinstance(code, str) else polygon
+        for height, width, code, polygon in zip(*columns, strict=True)
+    ]
 
 
 def rasterise(polygon, box):
-    """Rasterise a polygon inside a box, by COCO's rule.
+    """Rasterise a polygon inside a box.
 
     Parameters
     ----------
     polygon : list of array_like
-        Parts ``[x0, y0, x1, y1, …]`` in image coordinates, px.
+        Parts ``[x0, y0, x1, y1, …]`` in image coordinates, px; parts of fewer than three points
+        are left out.
     box : tuple of int
         ``(y0, x0, y1, x1)``, half open, px.
 
@@ -29,21 +37,25 @@ def rasterise(polygon, box):
     ndarray of bool, shape (y1 - y0, x1 - x0)
     """
     y0, x0, y1, x1 = box
-    height, width = y1 - y0, x1 - x0
-    parts = [(np.reshape(part, (-1, 2)) - (x0, y0)).ravel().tolist() for part in polygon]
-    parts = [part for part in parts if len(part) >= 6]
-    if not parts or height < 1 or width < 1:
-        return np.zeros((max(height, 0), max(width, 0)), bool)
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width))) > 0
+    shape = max(y1 - y0, 0), max(x1 - x0, 0)
+    parts = [(points - (x0, y0)).ravel().tolist() for points in _points(polygon)]
+    if not parts or 0 in shape:
+        return np.zeros(shape, bool)
+    return rle.decode(rle.merge(rle.frPyObjects(parts, *shape))) > 0
+
+
+def _points(polygon):
+    """The parts of a polygon that have an area, as points (x, y); ndarrays of shape (n, 2)."""
+    parts = [np.reshape(part[: len(part) // 2 * 2], (-1, 2)) for part in polygon]
+    return [part for part in parts if len(part) >= 3]
 
 
 def decode(segmentation, shape):
-    """The mask of a COCO segmentation, by COCO's rule.
+    """The mask of a segmentation.
 
     Parameters
     ----------
     segmentation : dict or list
-        Run lengths, compressed or not, or polygons ``[[x0, y0, x1, y1, …], …]``, px.
     shape : tuple of int
         Height and width of the image, px.
 
@@ -51,21 +63,17 @@ def decode(segmentation, shape):
     -------
     ndarray of bool, shape ``shape``
     """
-    if isinstance(segmentation, list):
-        parts = [part for part in segmentation if len(part) >= 6]
-        if not parts:
-            return np.zeros(shape, bool)
-        segmentation = rle.merge(rle.frPyObjects(parts, *shape))
-    return np.asarray(rle.decode(segmentation)) > 0
+    if isinstance(segmentation, dict):
+        return rle.decode(segmentation) > 0
+    return rasterise(segmentation, (0, 0, *shape))
 
 
 def decode_masks(segmentations, shape):
-    """The masks of several COCO segmentations of one image.
+    """The masks of several segmentations of one image.
 
     Parameters
     ----------
-    segmentations : list
-        As `decode` takes them.
+    segmentations : list of dict or list
     shape : tuple of int
         Height and width of the image, px.
 
@@ -100,7 +108,7 @@ def run_lengths(window, mask, shape):
     flat = columns.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1])  # starts and ends in turn
     bounds = (window[1].start + edges // h) * height + window[0].start + edges % h
-    if mask.shape[0] == height:  # a run may go on from one column's foot to the next one's top
+    if mask.shape[0] == height:  # a run may continue from one column's foot at the next one's top
         apart = bounds[2::2] != bounds[1:-1:2]
         bounds = bounds[np.concatenate([[True], np.repeat(apart, 2), [True]])[: len(bounds)]]
     bounds = np.concatenate([[0], bounds, [height * width]])
@@ -135,17 +143,13 @@ class Scene:
         return self.owner >= 0
 
 
-def paint(polygons, height, width):
-    """Paint polygons of one image into a `Scene`; later ones lie above earlier ones."""
+def paint(segmentations, height, width):
+    """Paint segmentations of one image into a `Scene`; later ones lie above earlier ones."""
     owner = np.full((height, width), -1, np.int32)
     count = np.zeros((height, width), np.uint8)
-    masks, double = [], np.zeros(len(polygons), bool)
-    for row, polygon in enumerate(polygons):
-        points = np.concatenate([np.reshape(part, (-1, 2)) for part in polygon])
-        x0, y0 = np.floor(points.min(0)).astype(int).clip(0)
-        x1, y1 = np.ceil(points.max(0)).astype(int) + 1
-        box = (min(y0, height), min(x0, width), min(y1, height), min(x1, width))
-        mask = rasterise(polygon, box)
+    masks, double = [], np.zeros(len(segmentations), bool)
+    for row, segmentation in enumerate(segmentations):
+        box, mask = _boxed(segmentation, height, width)
         masks.append((box, mask))
         window = np.s_[box[0] : box[2], box[1] : box[3]]
         below = owner[window][mask]
@@ -156,3 +160,17 @@ def paint(polygons, height, width):
             owner[window][mask] = row
             count[window] += mask
     return Scene(owner, count, masks, double)
+
+
+def _boxed(segmentation, height, width):
+    """Box of a segmentation, inside the image, and the mask in it."""
+    if isinstance(segmentation, dict):
+        x, y, w, h = np.asarray(rle.to_bbox(segmentation)).ravel().astype(int).tolist()
+        return (y, x, y + h, x + w), decode(segmentation, (height, width))[y : y + h, x : x + w]
+    points = np.concatenate([*_points(segmentation), np.zeros((0, 2))])
+    if not len(points):
+        return (0, 0, 0, 0), np.zeros((0, 0), bool)
+    x0, y0 = np.floor(points.min(0)).astype(int).clip(0)
+    x1, y1 = np.ceil(points.max(0)).astype(int) + 1
+    box = (min(y0, height), min(x0, width), min(y1, height), min(x1, width))
+    return box, rasterise(segmentation, box)

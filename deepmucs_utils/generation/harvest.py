@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from deepmucs_utils.data.clean_area import find_structure
 from deepmucs_utils.data.cultures import PLAUSIBLE_AREAS
-from deepmucs_utils.data.masks import paint
+from deepmucs_utils.data.masks import paint, segmentations
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.artefacts import find_artefacts
 from deepmucs_utils.generation.backgrounds import clear
@@ -84,17 +84,20 @@ def harvest(path, cells, foreign=False):
     origin = {"culture": culture, "file_name": str(first["file_name"]), "well": str(first["well"])}
     origin["hours"] = float(first["hours"])
     found = Harvest(culture, len(cells), hashlib.sha256(image.tobytes()).hexdigest())
-    scene = paint(cells["polygon"].tolist(), *image.shape)
-    _take_donors(found, image, scene, cells["annotation_id"].to_numpy(), origin)
+    scene = paint(segmentations(cells), *image.shape)
+    _take_donors(found, image, scene, cells, origin)
     _take_artefacts(found, image, scene.mask, origin)
     _take_background(found, image, scene.mask, origin)
     return found
 
 
-def _take_donors(found, image, scene, ids, origin):
+def _take_donors(found, image, scene, cells, origin):
     """Single donors and groups, and the reason of every cell that is in neither."""
+    ids, crowd = cells["annotation_id"].to_numpy(), cells["iscrowd"].to_numpy()
     area_range = PLAUSIBLE_AREAS[found.culture]
-    reasons = [fault(scene, row, area_range) for row in range(len(ids))]
+    reasons = [
+        "is a crowd" if crowd[row] else fault(scene, row, area_range) for row in range(len(ids))
+    ]
     sound = np.array([not reason for reason in reasons])
     grouped = set()
     for group in find_groups(scene, sound):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from deepmucs_utils.data.livecell import LiveCell, read_index
+from deepmucs_utils.data.masks import paint, segmentations
 from deepmucs_utils.errors import DeepMuCSError
 
 NAME = "A172_Phase_C7_1_00d20h00m_4.tif"
@@ -26,15 +27,18 @@ def root(tmp_path):
     return tmp_path
 
 
+def image(name=NAME):
+    return {"id": 1, "file_name": name, "height": 40, "width": 50}
+
+
 def write(root, annotations, **changes):
-    image = {"id": 1, "file_name": NAME, "height": 40, "width": 50}
-    coco = {"images": [image], "annotations": annotations} | changes
+    coco = {"images": [image()], "annotations": annotations} | changes
     path = root / "annotations" / "LIVECell" / "livecell_coco_train.json"
     path.write_text(coco if isinstance(coco, str) else json.dumps(coco))
     return path
 
 
-def test_the_index_has_a_row_a_cell_with_what_the_file_name_says(root, tmp_path):
+def test_the_index_has_one_row_per_cell_with_what_the_file_name_says(root, tmp_path):
     index = read_index(root, "train", tmp_path / "cache")
     assert index["annotation_id"].tolist() == [1, 2]
     row = index.iloc[0]
@@ -52,6 +56,16 @@ def test_an_index_follows_its_annotations(root, tmp_path):
 def test_annotations_keyed_by_id_are_read_too(root, tmp_path):
     write(root, {"1": cell(1), "2": cell(2)})
     assert len(read_index(root, "train", tmp_path / "cache")) == 2
+
+
+def test_run_lengths_and_crowds_reach_the_masks(root, tmp_path):
+    code = {"size": [40, 50], "counts": [5, 2, 1993]}
+    write(root, [cell(1), cell(2) | {"segmentation": code, "iscrowd": 1}])
+    index = read_index(root, "train", tmp_path / "cache")
+    assert index["iscrowd"].tolist() == [False, True]
+    scene = paint(segmentations(index), 40, 50)
+    assert [mask.sum() for _, mask in scene.masks] == [100, 2]
+    assert scene.owner[5:7, 0].tolist() == [1, 1] and scene.owner[25, 15] == 0
 
 
 def test_images_lie_anywhere_below_the_images_folder(root):
@@ -75,7 +89,7 @@ def test_a_missing_folder_file_or_image_is_named(root, tmp_path):
     [
         ([], {}, "no annotations"),
         ([cell(7, image_id=5)], {}, "annotation 7 names image 5"),
-        ([cell(1)], {"images": [{"id": 1, "file_name": "cat.tif"}]}, "cat.tif: not a LIVECell"),
+        ([cell(1)], {"images": [image("cat.tif")]}, "cat.tif: not a LIVECell"),
         (None, {"images": 3}, "not a COCO file"),
     ],
 )
@@ -89,14 +103,14 @@ def test_a_faulty_annotation_file_is_refused_in_one_sentence(
 
 def test_a_culture_that_livecell_lacks_is_refused_unless_it_is_named(root, tmp_path):
     name = NAME.replace("A172", "HeLa")
-    write(root, [cell(1)], images=[{"id": 1, "file_name": name, "height": 40, "width": 50}])
+    write(root, [cell(1)], images=[image(name)])
     with pytest.raises(DeepMuCSError, match="train.json: images of unknown cultures HeLa"):
         read_index(root, "train", tmp_path / "cache")
     for cultures in (["HeLa"], None):
         assert len(read_index(root, "train", tmp_path / "cache", cultures)) == 1
 
 
-def test_half_a_download_is_refused(root, tmp_path):
+def test_a_partial_download_is_refused(root, tmp_path):
     path = write(root, [cell(1)])
     path.write_text(path.read_text()[:-20])
     with pytest.raises(DeepMuCSError, match="not a COCO file"):

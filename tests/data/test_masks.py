@@ -37,6 +37,25 @@ def test_a_polygon_outside_the_image_has_an_empty_mask():
     assert scene.masks[0][1].sum() == 0
 
 
+def test_an_empty_segmentation_has_an_empty_mask():
+    scene = paint([[], [[]], [[1, 2, 3, 4]], square(10, 10, 5)], 60, 60)
+    assert [mask.sum() for _, mask in scene.masks] == [0, 0, 0, 25]
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=50, deadline=None)
+def test_run_lengths_are_painted_as_their_pixels(seed):
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((3, 20, 30), bool)
+    masks[0, 3:9, 4:12], masks[1, 5:20, 20:30], masks[2] = True, True, rng.random((20, 30)) < 0.1
+    codes = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
+    scene = paint(codes, 20, 30)
+    assert np.array_equal(scene.count, masks.sum(0))
+    for (y0, x0, y1, x1), mask in scene.masks:
+        assert mask.any(0)[[0, -1]].all() and mask.any(1)[[0, -1]].all()
+        assert mask.shape == (y1 - y0, x1 - x0)
+
+
 def test_training_and_evaluation_see_the_same_pixels_of_a_polygon():
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     polygon = (np.stack([15.3 + 6 * np.cos(angle), 14.8 + 6 * np.sin(angle)], 1)).ravel().tolist()

@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from pycocotools import mask as coco_mask
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold
@@ -22,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
-from deepmucs_utils.data.masks import compressed
+from deepmucs_utils.data.masks import decode
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.cells import REACH, distance_to
 from deepmucs_utils.studies.realism.critics import patch_features
@@ -72,7 +71,7 @@ def guess_cultures(folder, seed=0, permutations=50):
     for entry in coco["images"]:
         cells = [cell for cell in coco["annotations"] if cell["image_id"] == entry["id"]]
         pixels = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
-        masks = [coco_mask.decode(compressed(cell["segmentation"])) > 0 for cell in cells]
+        masks = [decode(cell["segmentation"], pixels.shape) for cell in cells]
         outside = distance_to(np.any(masks, axis=0)) > REACH
         own = background[entry["id"]]
         cultures = [names[cell["category_id"]] for cell in cells]

@@ -10,11 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from pycocotools import mask as coco_mask
 from scipy.spatial import cKDTree
 
 from deepmucs_utils.data.livecell import AREA_LIMITS
-from deepmucs_utils.data.masks import Scene, compressed
+from deepmucs_utils.data.masks import paint
 from deepmucs_utils.generation.artefacts import find_artefacts
 from deepmucs_utils.generation.groups import contacts
 
@@ -39,15 +38,7 @@ def read_scenes(folder):
         codes[cell["image_id"]].append(cell["segmentation"])
     for entry in coco["images"]:
         image = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
-        owner, masks = np.full(image.shape, -1, np.int32), []
-        for row, code in enumerate(codes[entry["id"]]):
-            rle = compressed(code)
-            x, y, w, h = coco_mask.toBbox(rle).astype(int)
-            mask = coco_mask.decode(rle)[y : y + h, x : x + w] > 0
-            owner[y : y + h, x : x + w][mask] = row
-            masks.append(((y, x, y + h, x + w), mask))
-        count = (owner >= 0).astype(np.uint8)
-        yield image, Scene(owner, count, masks, np.zeros(len(masks), bool))
+        yield image, paint(codes[entry["id"]], *image.shape)
 
 
 def centres(scene):

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
-from deepmucs_utils.data.masks import paint
+from deepmucs_utils.data.masks import paint, segmentations
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_text
 from deepmucs_utils.generation.bank import build_bank
@@ -146,7 +146,7 @@ def choose_images(livecell, images, seed, cache):
 
 
 def _scene(image, cells):
-    return paint(cells["polygon"].tolist(), *image.shape)
+    return paint(segmentations(cells), *image.shape)
 
 
 def _probe(path, cells):
