@@ -17,7 +17,7 @@ PYTHON := $(ENV)/bin/python
 export PYTHONNOUSERSITE := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help setup book html test notebooks run lab bench lint clean
+.PHONY: help setup book html test check notebooks run lab bench lint clean
 
 help:  ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -39,13 +39,19 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 \
 
 test: lint  ## check style, run all tests, and run the notebooks and compare their stored outputs
 	rm -rf $(TEST_CACHE)
-	$(PYTEST) tests
+	$(PYTEST) tests deepmucs_utils --doctest-modules
 	$(PYTEST) notebooks $(NBVAL)
+
+check: lint  ## check style, and run the fast tests: under a minute
+	$(PYTEST) tests deepmucs_utils --doctest-modules -m "not slow and not sample and not gpu"
+
+# Outputs and counts are stored, volatile metadata are not; the same in .pre-commit-config.yaml.
+NBSTRIPOUT := --keep-output --keep-count \
+    --extra-keys "metadata.language_info.version cell.metadata.execution"
 
 notebooks: setup  ## execute all notebooks from clean kernels and store their outputs
 	$(PYTHON) -m jupyter execute --inplace notebooks/*.ipynb
-	$(PYTHON) -m nbstripout --keep-output --keep-count \
-	    --extra-keys "metadata.language_info.version cell.metadata.execution" notebooks/*.ipynb
+	$(PYTHON) -m nbstripout $(NBSTRIPOUT) notebooks/*.ipynb
 	$(PYTHON) -m deepmucs_utils.cli book --picture
 
 run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [CULTURES=A172,…] [MODEL=…] [ITERATIONS=…] [FRACTION=…]
@@ -60,8 +66,13 @@ lab: setup  ## open the notebooks in JupyterLab
 bench: setup  ## measure the speed of the parts
 	@$(PYTHON) -m benchmarks
 
-lint: setup  ## check style
+# Command lines, examples and notebooks are prose too.
+PROSE := deepmucs_utils tests benchmarks book notebooks $(wildcard *.md)
+
+lint: setup  ## check style, format and spelling
 	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m codespell_lib $(PROSE)
 
 clean:  ## remove what was built; runs, data and the environment stay
 	rm -rf _build
