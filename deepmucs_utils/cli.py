@@ -149,8 +149,7 @@ def difficulty(root, **options):
 @option("--nested", is_flag=True, help="Begin with the images of the next smaller training set.")
 @option("--only", type=int, metavar="I", help="Compose image I alone.")
 @option("--placement", default="clustered", help="Or: uniform, interacting.")
-@option("--blend", default="matte", help="Or: hard, poisson, mixed.")
-@option("--rotation", default="symmetries", help="Or: free.")
+@option("--blend", default="matte", help="Or: hard.")
 @option("--interaction", "interactions", type=_interaction, multiple=True, metavar="A:B:S")
 def compose(root, out, only, seed, jobs, cache, **options):
     """Compose a co-culture set from a root.

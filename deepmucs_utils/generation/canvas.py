@@ -14,7 +14,7 @@ import numpy as np
 from deepmucs_utils.generation.bank import WEIGHT
 
 SYMMETRIES = 8  # of the square: four quarter turns, and the same after a mirror image
-BLENDS = ("matte", "hard", "poisson")
+BLENDS = ("matte", "hard")
 
 _QUARTERS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 _NORM = np.sqrt(WEIGHT**2 + (1 - WEIGHT) ** 2)
@@ -23,7 +23,7 @@ _OWN, _GROUND = WEIGHT / _NORM, (1 - WEIGHT) / _NORM  # by stored weight, 0 to 2
 
 @dataclass(frozen=True)
 class Sprite:
-    """A cutout after a symmetry or a rotation, ready to be pasted.
+    """A cutout after a symmetry, ready to be pasted.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Sprite:
         return int(self.areas.sum())
 
 
-def make_sprite(arrays, centres, areas, symmetry=0, angle=0.0):
+def make_sprite(arrays, centres, areas, symmetry=0):
     """Turn a cutout.
 
     Parameters
@@ -85,8 +85,6 @@ def make_sprite(arrays, centres, areas, symmetry=0, angle=0.0):
         px².
     symmetry : int
         ``symmetry % 4`` quarter turns, after a mirror image when it is 4 or more. Exact.
-    angle : float
-        A further rotation, degrees. It resamples the pixels, which smooths their noise.
 
     Returns
     -------
@@ -102,28 +100,7 @@ def make_sprite(arrays, centres, areas, symmetry=0, angle=0.0):
         planes = [cv2.rotate(plane, _QUARTERS[quarters]) for plane in planes]
         bottom, right = height - 1, width - 1
         y, x = ((right - x, y), (bottom - y, right - x), (x, bottom - y))[quarters - 1]
-    centres = np.stack([y, x], axis=1)
-    if angle:
-        planes, centres = _rotate(planes, centres, angle)
-        areas = np.bincount(planes[1].ravel(), minlength=len(centres) + 1)[1:]
-    return Sprite(*planes, level, centres, np.asarray(areas))
-
-
-def _rotate(planes, centres, angle):
-    height, width = planes[0].shape
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
-    cosine, sine = abs(turn[0, 0]), abs(turn[0, 1])
-    h = int(np.ceil(height * cosine + width * sine))
-    w = int(np.ceil(height * sine + width * cosine))
-    turn[:, 2] += (w - width) / 2, (h - height) / 2
-    modes = (cv2.INTER_CUBIC, cv2.INTER_NEAREST, cv2.INTER_LINEAR)
-    borders = (cv2.BORDER_REFLECT, cv2.BORDER_CONSTANT, cv2.BORDER_CONSTANT)
-    turned = [
-        cv2.warpAffine(plane, turn, (w, h), flags=mode, borderMode=border)
-        for plane, mode, border in zip(planes, modes, borders, strict=True)
-    ]
-    points = np.c_[centres[:, ::-1], np.ones(len(centres))] @ turn.T
-    return turned, points[:, ::-1]
+    return Sprite(*planes, level, np.stack([y, x], axis=1), np.asarray(areas))
 
 
 def window(outer, inner, top, left):
@@ -178,7 +155,7 @@ class Canvas:
         ----------
         sprite : Sprite
         top, left : int
-        blend : {"matte", "hard", "poisson"}
+        blend : {"matte", "hard"}
 
         Returns
         -------
@@ -197,9 +174,6 @@ class Canvas:
     def paste(self, sprite, top, left, blend="matte"):
         """Paste pixels alone; where another cell lies, only through the mask."""
         here, part = window(self.owner.shape, sprite.labels.shape, top, left)
-        if blend == "poisson":
-            self._clone(sprite, here, part)
-            return
         ground, occupied = self.deviation[here], self._occupied[here]
         if blend == "hard":
             weights = sprite.mask[part]
@@ -212,26 +186,6 @@ class Canvas:
             return
         ground *= cv2.LUT(weights, _GROUND)
         ground += sprite.own(weights, part)
-
-    def _clone(self, sprite, here, part):
-        """Poisson blending (Pérez et al. 2003), by OpenCV; keeps gradients, not the noise."""
-        taken = sprite.weights[part] > 0
-        taken &= ~((self._occupied[here] > 0) & (sprite.mask[part] == 0))
-        pad = 3
-        ground = np.pad(self.deviation[here], pad, mode="reflect") + self.level
-        source = np.pad(sprite.pixels[part], pad, mode="reflect").astype(np.float32)
-        mask = np.pad(taken.astype(np.uint8) * 255, pad)
-        if not taken.any():
-            return
-        y, x = np.nonzero(mask)
-        centre = (int(x.min() + x.max() + 1) // 2, int(y.min() + y.max() + 1) // 2)
-        planes = [
-            cv2.cvtColor(np.rint(plane).clip(0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR)
-            for plane in (source, ground)
-        ]
-        cloned = cv2.seamlessClone(*planes, mask, centre, cv2.NORMAL_CLONE)[..., 0]
-        cloned = cloned[pad:-pad, pad:-pad].astype(np.float32) - self.level
-        np.copyto(self.deviation[here], cloned, where=taken)
 
     def visible(self, number):
         """Window and mask of what is visible of a cell."""

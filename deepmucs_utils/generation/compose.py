@@ -28,11 +28,9 @@ class Style:
     ----------
     placement : {"clustered", "uniform", "interacting"}
         See `placement`.
-    blend : {"matte", "hard", "poisson", "mixed"}
-        How pixels are pasted; ``mixed`` draws one of the three for every piece. The scene (which
-        cells, where, with which masks) is the same for all of them.
-    rotation : {"symmetries", "free"}
-        ``free`` adds a rotation by any angle to the eight symmetries; it resamples.
+    blend : {"matte", "hard"}
+        How pixels are pasted: through the matte, or by the mask alone. The scene (which cells,
+        where, with which masks) is the same for both.
     interactions : tuple of (str, str, float)
         Pairs of cultures and how strongly they attract (positive) or repel each other, for the
         placement ``interacting``; see `placement.Places`.
@@ -40,15 +38,10 @@ class Style:
 
     placement: str = "clustered"
     blend: str = "matte"
-    rotation: str = "symmetries"
     interactions: tuple = ()
 
     def __post_init__(self):
-        for name, known in (
-            ("placement", PLACEMENTS),
-            ("blend", (*BLENDS, "mixed")),
-            ("rotation", ("symmetries", "free")),
-        ):
+        for name, known in (("placement", PLACEMENTS), ("blend", BLENDS)):
             value = getattr(self, name)
             if value not in known:
                 raise DeepMuCSError(
@@ -67,7 +60,7 @@ class Style:
             )
 
 
-def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (frozen)
+def compose_image(plan, recipe, bank, seed, style=None):
     """Compose one image of a set.
 
     Parameters
@@ -77,7 +70,8 @@ def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (froze
     bank : Bank
     seed : int
         Seed of the set; the image has its own stream, so it does not depend on any other image.
-    style : Style
+    style : Style, optional
+        How cells are placed and pasted.
 
     Returns
     -------
@@ -87,8 +81,8 @@ def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (froze
     provenance : list of dict
         Where each cell comes from and where it went.
     """
-    stream = np.random.SeedSequence(seed, spawn_key=(1 + plan.index,))
-    rng, look = (np.random.default_rng(child) for child in (stream, *stream.spawn(1)))
+    style = style or Style()
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1 + plan.index,)))
     table = _table(bank)
     canvas, background = _open_canvas(plan, recipe, bank, rng)
     _scatter_artefacts(canvas, bank, rng)
@@ -96,9 +90,8 @@ def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (froze
     placed = []
     pieces = _lay_out(plan, bank, canvas.owner.shape, style, rng)
     pieces.sort(key=lambda piece: table["height_in_scene"][piece[0]])
-    for number, (row, symmetry, angle, sprite, top, left) in enumerate(pieces):
-        blend = BLENDS[look.integers(len(BLENDS))] if style.blend == "mixed" else style.blend
-        canvas.add(sprite, top, left, blend)
+    for number, (row, symmetry, sprite, top, left) in enumerate(pieces):
+        canvas.add(sprite, top, left, style.blend)
         shared = {
             "culture": table["culture"][row],
             "donor_image": table["file_name"][row],
@@ -106,8 +99,6 @@ def compose_image(plan, recipe, bank, seed, style=Style()):  # noqa: B008 (froze
             "donor_hours": table["hours"][row],
             "piece": number,
             "symmetry": symmetry,
-            "angle": angle,
-            "blend": blend,
             "top": top,
             "left": left,
         }
@@ -124,17 +115,16 @@ def _lay_out(plan, bank, shape, style, rng):
     table = _table(bank)
     pieces = []
     for row, symmetry in plan.cells:
-        angle = 360 * rng.random() if style.rotation == "free" else 0.0
         centres, areas = (table[name][_members(table, row)] for name in ("centres", "areas"))
-        sprite = make_sprite(bank.arrays(row), centres, areas, symmetry, angle)
-        pieces.append((row, symmetry, angle, sprite))
-    pieces.sort(key=lambda piece: -piece[3].area)
+        sprite = make_sprite(bank.arrays(row), centres, areas, symmetry)
+        pieces.append((row, symmetry, sprite))
+    pieces.sort(key=lambda piece: -piece[2].area)
     interactions = {(one, other): pull for one, other, pull in style.interactions}
     for attempt in range(ATTEMPTS):
         places = Places(Layout(shape), rng, style.placement, bank.facts["spacing"], interactions)
         try:
             return [
-                (*piece, *places.draw(piece[3], table["culture"][piece[0]])) for piece in pieces
+                (*piece, *places.draw(piece[2], table["culture"][piece[0]])) for piece in pieces
             ]
         except DeepMuCSError:
             if attempt == ATTEMPTS - 1:

@@ -6,7 +6,7 @@ from pycocotools import mask as coco_mask
 
 from deepmucs_utils.data.masks import run_lengths
 from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
-from tests.generation.discs import canvas, disc, sprite
+from tests.generation.discs import canvas, sprite
 
 
 def test_a_cell_keeps_its_contrast_on_another_level():
@@ -37,15 +37,6 @@ def test_a_symmetry_is_quarter_turns_after_a_mirror_image():
         assert np.array_equal(turned, np.rot90(first, symmetry % 4))
 
 
-def test_a_free_rotation_keeps_the_area_and_the_centre():
-    pixels, labels, weights, level = disc(radius=10)
-    labels[:16] = 0  # the lower half of a disc
-    y, x = np.mean(np.nonzero(labels), axis=1)
-    turned = make_sprite((pixels, labels, weights, level), [(y, x)], [labels.sum()], 0, 33.0)
-    assert turned.area == turned.labels.sum() == pytest.approx(labels.sum(), rel=0.05)
-    assert turned.centres[0] == pytest.approx(np.mean(np.nonzero(turned.labels), axis=1), abs=0.3)
-
-
 def test_a_later_cell_lies_above_and_takes_its_pixels_from_the_earlier_ones_mask():
     scene = canvas()
     scene.add(sprite(grey=90), 20, 30)
@@ -74,7 +65,6 @@ def test_the_blend_changes_pixels_and_never_the_masks():
     assert all(np.array_equal(s.owner, scenes["matte"].owner) for s in scenes.values())
     ring = np.s_[34, 30 + 14 + 10]  # two pixels outside the mask, inside the matte
     assert images[0][ring] == 142 and images[1][ring] == 130
-    assert not np.array_equal(images[0], images[2])
 
 
 def test_mixing_two_noises_at_a_seam_keeps_their_deviation():

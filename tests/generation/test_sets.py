@@ -77,7 +77,7 @@ def test_provenance_names_the_donor_of_every_cell(made, root, some, cache):
     assert provenance["donor_image"].tolist() == donors["file_name"].tolist()
     assert provenance.groupby(["image_id", "piece"])["donor_image"].nunique().max() == 1
     assert provenance.groupby(["image_id", "piece"]).size().max() > 1  # some are groups
-    assert (provenance["symmetry"] > 0).any() and (provenance["angle"] == 0).all()
+    assert (provenance["symmetry"] > 0).any()
     assert provenance["visible"].between(0.1, 1).all()
     per_image = provenance.groupby("image_id")
     assert (per_image["culture"].nunique() >= 2).all()
@@ -179,11 +179,9 @@ def test_a_nested_set_begins_with_the_smaller_one(root, some, cache, tmp_path):
 
 
 def test_the_scene_is_the_same_whatever_the_blend(made, compose, tmp_path):
-    truth = contents(made)["annotations.json"]
-    for blend in ("hard", "poisson", "mixed"):
-        other = contents(compose(tmp_path / blend, style=Style(blend=blend)))
-        assert other["annotations.json"] == truth
-        assert other["images/000000.png"] != contents(made)["images/000000.png"]
+    first, other = contents(made), contents(compose(tmp_path / "hard", style=Style(blend="hard")))
+    assert other["annotations.json"] == first["annotations.json"]
+    assert other["images/000000.png"] != first["images/000000.png"]
 
 
 def test_a_dense_set_is_dense_and_takes_most_cells_in_groups(root, some, cache, tmp_path):
