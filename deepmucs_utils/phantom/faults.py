@@ -1,16 +1,18 @@
 """Faults of LIVECell's annotations, put into the phantom on purpose and listed.
 
-LIVECell has cells that nobody annotated, double contours of one cell, images of which only a few
-cells are annotated, images with two ids, and images in two splits (issues 21, 26 and 30 of
-sartorius-research/LIVECell). The phantom has the first two at a low rate, so that whatever looks
-for faults has something to find, and the others on request. ``faults.json`` in its root lists all.
+LIVECell has cells without annotation, cells with two contours, images with only a few cells
+annotated, images with two ids, and images in two splits (issues 21, 26 and 30 of
+sartorius-research/LIVECell). The phantom has the first two at a low rate, so that a search for
+faults has something to find, and the others on request. Its ``faults.json`` lists all of them.
 """
+
+import itertools
 
 import numpy as np
 
-UNANNOTATED = 0.01  # share of cells that are left out
-DOUBLE = 0.002  # share of cells that have a second contour
-FEW = (1, 9)  # cells that stay annotated in an image of which most are left out
+UNANNOTATED = 0.01  # share of cells without annotation
+DOUBLE = 0.002  # share of cells with a second contour
+FEW = (1, 9)  # cells that stay annotated in an image with few annotations
 
 
 def spoil_cells(polygons, rng):
@@ -25,8 +27,8 @@ def spoil_cells(polygons, rng):
     -------
     polygons : list of ndarray of float, shape (n, 2)
     faults : list of dict
-        ``kind`` and ``polygon`` (``[x0, y0, …]``, px): of the cell that is left out, or of the
-        second contour.
+        ``kind`` and ``polygon`` (``[x0, y0, …]``, px): the cell without annotation, or the second
+        contour.
     """
     kept, faults = [], []
     for polygon, chance in zip(polygons, rng.random(len(polygons)), strict=True):
@@ -36,9 +38,8 @@ def spoil_cells(polygons, rng):
         kept.append(polygon)
         if chance > 1 - DOUBLE:
             middle = polygon.mean(0)
-            again = np.round(middle + 0.95 * (polygon - middle), 2)
-            kept.append(again)
-            faults.append(_fault("double contour", again))
+            kept.append(np.round(middle + 0.95 * (polygon - middle), 2))
+            faults.append(_fault("double contour", kept[-1]))
     return kept, faults
 
 
@@ -55,56 +56,54 @@ def spoil_images(splits, count, rng):
         For each split ``{"images": […], "annotations": […]}`` as in a COCO file; the first split
         gets the faults, and the second one images of the first.
     count : int
-        Images of each kind of fault.
+        Images with each kind of fault.
     rng : numpy.random.Generator
 
     Returns
     -------
     list of dict
-        ``kind, split, file_name, image_id``: ``"few annotated"`` (most cells left out),
+        ``kind, split, file_name, image_id``: ``"few annotated"`` (most cells without annotation),
         ``"duplicate image"`` (a second id), ``"overlap of splits"``.
     """
     first, second = list(splits)[:2]
-    images = splits[first]["images"]
-    chosen = [images[place] for place in rng.permutation(len(images))[: 3 * count]]
+    source = splits[first]
+    chosen = [source["images"][index] for index in rng.permutation(len(source["images"]))]
     used = [entry["id"] for coco in splits.values() for part in coco.values() for entry in part]
-    ids = iter(range(max(used) + 1, max(used) + 1 + 2 * len(used)))
+    ids = itertools.count(max(used) + 1)
     faults = []
-    for image in chosen[:count]:
-        own = [cell for cell in splits[first]["annotations"] if cell["image_id"] == image["id"]]
-        keep = rng.permutation(len(own))[: rng.integers(FEW[0], FEW[1] + 1)]
-        left = {own[place]["id"] for place in keep}
-        splits[first]["annotations"] = [
-            cell
-            for cell in splits[first]["annotations"]
-            if cell["image_id"] != image["id"] or cell["id"] in left
-        ]
-        faults.append(_image_fault("few annotated", first, image))
-    for image in chosen[count : 2 * count]:
-        faults.append(
-            _image_fault("duplicate image", first, _copy(splits[first], image, first, splits, ids))
-        )
-    for image in chosen[2 * count :]:
-        faults.append(
-            _image_fault(
-                "overlap of splits", second, _copy(splits[first], image, second, splits, ids)
-            )
-        )
+    for kind, split in (
+        ("few annotated", first),
+        ("duplicate image", first),
+        ("overlap of splits", second),
+    ):
+        for _ in range(count):
+            image = chosen.pop(0)
+            if kind == "few annotated":
+                _keep_few(source, image, rng)
+            else:
+                image = _copy(source, image, splits[split], ids)
+            place = {"file_name": image["file_name"], "image_id": image["id"]}
+            faults.append({"kind": kind, "split": split} | place)
     return faults
 
 
-def _copy(source, image, target, splits, ids):
-    """List an image and its cells once more in split ``target``, with new ids."""
+def _keep_few(coco, image, rng):
+    """Remove the annotations of an image, in place, except for `FEW`."""
+    cells = _cells(coco, image)
+    kept = rng.permutation(len(cells))[: rng.integers(FEW[0], FEW[1] + 1)]
+    removed = {cell["id"] for cell in cells} - {cells[index]["id"] for index in kept}
+    coco["annotations"] = [cell for cell in coco["annotations"] if cell["id"] not in removed]
+
+
+def _copy(source, image, target, ids):
+    """List an image and its cells again in ``target``, in place, with new ids; the new entry."""
     again = image | {"id": next(ids)}
-    cells = [
-        cell | {"id": next(ids), "image_id": again["id"]}
-        for cell in source["annotations"]
-        if cell["image_id"] == image["id"]
+    target["images"].append(again)
+    target["annotations"] += [
+        cell | {"id": next(ids), "image_id": again["id"]} for cell in _cells(source, image)
     ]
-    splits[target]["images"].append(again)
-    splits[target]["annotations"] += cells
     return again
 
 
-def _image_fault(kind, split, image):
-    return {"kind": kind, "split": split, "file_name": image["file_name"], "image_id": image["id"]}
+def _cells(coco, image):
+    return [cell for cell in coco["annotations"] if cell["image_id"] == image["id"]]

@@ -1,9 +1,9 @@
-"""Phase contrast of a phase object, and what LIVECell's instrument makes of it.
+"""Phase-contrast image of a phase object, as LIVECell's instrument records it.
 
 Cells are transparent: they delay light by a phase φ (radians), thickness times the difference of
 refractive indices. A phase-contrast microscope lets the direct light pass a ring that turns it by a
-quarter wave, so that thicker parts look darker. The ring passes some diffracted light as well;
-its spread is what surrounds every cell with a bright halo. The wave in the image is
+quarter wave, so that thicker parts look darker. The ring also passes some diffracted light, whose
+spread surrounds every cell with a bright halo. The wave in the image is
 
     u − K∗u + ζ·exp(−iπ/2)·K∗u,    u = exp(iφ),
 
@@ -19,7 +19,7 @@ import numpy as np
 
 GREY = 128.0  # LIVECell's background, grey levels
 TRANSMISSION = 0.5  # ζ, amplitude that the ring passes
-GAIN = 100.0  # grey levels a unit of relative contrast
+GAIN = 100.0  # grey levels per unit of relative contrast
 HALO = 1.2  # px, standard deviation of K
 BLUR = 0.42  # px, standard deviation of the objective's spread
 FLATTEN = 12.0  # px, standard deviation of the local mean
@@ -39,16 +39,16 @@ def phase_contrast(phase):
         Grey levels relative to the background, flattened; no noise.
     """
     real, imaginary = np.cos(phase), np.sin(phase)
-    direct_real, direct_imaginary = _blur(real, HALO), _blur(imaginary, HALO)
+    direct_real, direct_imaginary = blur(real, HALO), blur(imaginary, HALO)
     real += TRANSMISSION * direct_imaginary - direct_real
     imaginary -= TRANSMISSION * direct_real + direct_imaginary
     intensity = real**2 + imaginary**2
-    contrast = _blur(intensity / TRANSMISSION**2 - 1, BLUR)
-    return GAIN * (contrast - _blur(contrast, FLATTEN))
+    contrast = blur(intensity / TRANSMISSION**2 - 1, BLUR)
+    return GAIN * (contrast - blur(contrast, FLATTEN))
 
 
 def camera_noise(shape, deviation, along_x, along_y, rng):
-    """Camera noise, correlated differently along rows and columns.
+    """Camera noise with different correlations along rows and columns.
 
     Parameters
     ----------
@@ -56,28 +56,27 @@ def camera_noise(shape, deviation, along_x, along_y, rng):
     deviation : float
         Standard deviation, grey levels.
     along_x, along_y : float
-        Autocorrelation at lag 1, in [0, 0.5).
+        Autocorrelation at lag 1, in [0, 0.65].
     rng : numpy.random.Generator
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape ``shape``
+        Grey levels.
     """
     white = rng.standard_normal(shape, np.float32)
-    return deviation * cv2.sepFilter2D(
-        white, cv2.CV_32F, _kernel(along_x), _kernel(along_y), borderType=cv2.BORDER_REFLECT_101
-    )
+    return deviation * cv2.sepFilter2D(white, cv2.CV_32F, _kernel(along_x), _kernel(along_y))
 
 
 def _kernel(correlation):
     """Three taps ``(a, 1, a)`` of unit energy with that autocorrelation at lag 1."""
-    correlation = min(correlation, 0.65)
-    side = 0.0
+    correlation, side = min(correlation, 0.65), 0.0  # three taps reach at most 0.7
     if correlation > 0:
-        side = (1 - np.sqrt(max(1 - 2 * correlation**2, 0))) / (2 * correlation)
+        side = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation)
     kernel = np.array([side, 1, side])
     return kernel / np.sqrt((kernel**2).sum())
 
 
-def _blur(image, deviation):
-    return cv2.GaussianBlur(image, (0, 0), deviation, borderType=cv2.BORDER_REFLECT_101)
+def blur(image, deviation):
+    """Gaussian blur of a float32 image; ``deviation`` in px."""
+    return cv2.GaussianBlur(image, (0, 0), deviation)

@@ -1,17 +1,17 @@
-"""Outlines of phantom cells, drawn round the origin.
+"""Outlines of phantom cells, drawn around the origin.
 
 round     a disc with slight waves, for rounded and mitotic cells
 smooth    an ellipse with low harmonics, for cells that become polygons in a sheet
 polygon   corners joined by drawn-in sides, as of A172
 neurite   a small drawn-in body with thin tapering processes, as of SHSY5Y
-blebs     a heap of small discs: what a dead cell leaves
+blebs     a heap of small discs: the remains of a dead cell
 """
 
 import numpy as np
 
 POINTS = 48  # vertices of a wavy outline
 ANGLES = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
-_SIDE = np.linspace(0, 1, 8, endpoint=False)[:, None]
+SIDE = np.linspace(0, 1, 8, endpoint=False)[:, None]  # positions along a drawn-in side
 
 
 def draw_outline(state, radius, rng):
@@ -31,16 +31,17 @@ def draw_outline(state, radius, rng):
     """
     aspect = max(1 + (state.aspect - 1) * np.exp(0.5 * rng.standard_normal()), 1.0)
     stretch = np.array([np.sqrt(aspect), 1 / np.sqrt(aspect)])
-    if state.form == "round":
-        parts = [_wavy(0.025, rng) * stretch]
-    elif state.form == "smooth":
-        parts = [_wavy(0.09, rng) * stretch]
-    elif state.form == "polygon":
-        parts = [_drawn_in(int(rng.integers(3, 8)), 0.35, 0.35, rng) * stretch]
-    elif state.form == "neurite":
-        parts = [_drawn_in(int(rng.integers(3, 6)), 0.5, 0.65, rng) * stretch]
-    else:
-        parts = _heap(rng)
+    match state.form:
+        case "round":
+            parts = [_wavy(0.025, rng) * stretch]
+        case "smooth":
+            parts = [_wavy(0.09, rng) * stretch]
+        case "polygon":
+            parts = [_drawn_in(int(rng.integers(3, 8)), 0.35, 0.35, rng) * stretch]
+        case "neurite":
+            parts = [_drawn_in(int(rng.integers(3, 6)), 0.5, 0.65, rng) * stretch]
+        case "blebs":
+            parts = _heap(rng)
     parts = [part * radius * np.sqrt(np.pi / _area(parts)) for part in parts]
     if state.form == "neurite":
         parts += _processes(parts[0], radius, rng)
@@ -73,9 +74,13 @@ def draw_hairs(body, centre, count, rng):
     for start in starts:
         bend = np.arctan2(*arms[start][::-1]) + rng.normal(0, 0.4) + rng.normal(0, 0.7) * steps
         stride = rng.uniform(0.3, 0.9) * reach.mean() / len(steps)
-        path = np.cumsum(np.stack([np.cos(bend), np.sin(bend)], 1) * stride, 0)
-        hairs.append(centre + 0.9 * arms[start] + path)
+        hairs.append(centre + 0.9 * arms[start] + np.cumsum(_directions(bend) * stride, 0))
     return hairs
+
+
+def _directions(angles):
+    """Unit vectors ``(x, y)`` at angles in radians; shape (n, 2)."""
+    return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def _area(parts):
@@ -89,31 +94,27 @@ def _area(parts):
 
 def _wavy(amplitude, rng):
     """A disc of unit radius with low harmonics; shape (POINTS, 2)."""
-    order = np.arange(2, 8)
-    size = amplitude * rng.standard_normal(6) * np.sqrt(2 / order)
-    waves = np.cos(order[:, None] * ANGLES + rng.uniform(0, 2 * np.pi, 6)[:, None])
-    r = np.clip(1 + (size[:, None] * waves).sum(0), 0.6, 1.5)
-    return np.stack([r * np.cos(ANGLES), r * np.sin(ANGLES)], 1)
+    order = np.arange(2, 8)[:, None]
+    size = amplitude * rng.standard_normal((6, 1)) * np.sqrt(2 / order)
+    waves = size * np.cos(order * ANGLES + rng.uniform(0, 2 * np.pi, (6, 1)))
+    return _directions(ANGLES) * np.clip(1 + waves.sum(0), 0.6, 1.5)[:, None]
 
 
 def _drawn_in(corners, variation, pull, rng):
     """Corners at unequal distances, joined by sides that are drawn in towards the middle."""
     places = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) * 2 * np.pi / corners
     reach = np.exp(variation * rng.standard_normal(corners)).clip(0.5, 2.6)
-    ends = np.stack([np.cos(places), np.sin(places)], 1) * reach[:, None]
+    ends = _directions(places) * reach[:, None]
     following = np.roll(ends, -1, 0)
     # the sides of a triangle already pass near its middle: draw them in less
     amount = pull * rng.uniform(0.3, 1.2, (corners, 1)) * min(1, (corners - 1) / 4)
     middle = (ends + following) / 2 * (1 - amount)
-    sides = [
-        (1 - _SIDE) ** 2 * a + 2 * _SIDE * (1 - _SIDE) * m + _SIDE**2 * b
-        for a, m, b in zip(ends, middle, following, strict=True)
-    ]
-    return np.concatenate(sides)
+    a, m, b = ends[:, None], middle[:, None], following[:, None]
+    return ((1 - SIDE) ** 2 * a + 2 * SIDE * (1 - SIDE) * m + SIDE**2 * b).reshape(-1, 2)
 
 
 def _processes(body, radius, rng):
-    """One to three thin tapering processes that start at corners of a body."""
+    """One or two thin tapering processes that start at corners of a body."""
     reach = np.hypot(*body.T)
     chance = reach**6 / (reach**6).sum()
     parts = []
@@ -123,17 +124,16 @@ def _processes(body, radius, rng):
         steps = np.linspace(0, 1, 10)
         bend = direction + rng.normal(0, 0.6) * steps + 0.2 * np.sin(steps * rng.uniform(3, 9))
         stride = rng.uniform(0.8, 3.0) * radius / len(steps)
-        path = start * 0.85 + np.cumsum(np.stack([np.cos(bend), np.sin(bend)], 1) * stride, 0)
+        path = start * 0.85 + np.cumsum(_directions(bend) * stride, 0)
         half = (1.4 - 1.1 * steps)[:, None] * min(radius / 8, 1.2)
-        normal = np.stack([-np.sin(bend), np.cos(bend)], 1) * half
+        normal = (_directions(bend)[:, ::-1] * (-1, 1)) * half
         parts.append(np.vstack([path + normal, (path - normal)[::-1]]))
     return parts
 
 
 def _heap(rng):
     """Four to nine overlapping discs."""
-    circle = np.stack([np.cos(ANGLES[::4]), np.sin(ANGLES[::4])], 1)
-    centre, discs = np.zeros(2), []
+    circle, centre, discs = _directions(ANGLES[::4]), np.zeros(2), []
     for _ in range(int(rng.integers(4, 10))):
         discs.append(centre + circle * rng.uniform(0.25, 0.6))
         centre = centre * 0.6 + rng.normal(0, 0.45, 2)

@@ -1,8 +1,8 @@
-"""From the outlines of phantom cells to the phase that they give the light.
+"""From the outlines of phantom cells to the phase by which they delay light.
 
 A rounded cell is a cap. A spread cell is a plate with a thicker margin and a thicker nucleus in
 which nucleoli lie; cells that touch meet in a furrow. Organelles are small grains of higher phase,
-dense round the nucleus and few in it. Debris are small blobs, sharp or out of focus.
+dense around the nucleus and few in it. Debris is small blobs, sharp or out of focus.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from deepmucs_utils.phantom.layout import distance
+from deepmucs_utils.phantom.optics import blur
+
 CAP = 0.65  # exponent of a rounded cell's height: 0.5 is a sphere, 1 a paraboloid
 NUCLEUS = 4.5  # px, radius of the nucleus of a spread cell, where the cell has room for it
-RING = 0.05  # height of the ring round the nucleus of a rounded cell, as a share of the cell's
+RING = 0.05  # height of the ring around the nucleus of a rounded cell, as a share of the cell's
 LIFT = 0.35  # height of the nucleus above the plate, as a share of the plate's
 MARGIN = 0.35  # height of the margin of a spread cell above the plate, as a share of the plate's
-PERSON = 0.25  # standard deviation, over cells, of the logarithm of phase and texture
+VARIATION = 0.25  # standard deviation, over cells, of the logarithm of phase and texture
 DOTS = 0.06  # share of pixels with an organelle that shows as a dot
 COARSE = 1.3  # waves of thickness four times as wide as organelles, as a share of fine structure
 NUCLEOLI = 2.5  # of a spread cell
-MOST = 0.7  # radians, phase at which organelles saturate
+SATURATION = 0.7  # radians, largest phase of organelles
 HAIR = 0.09  # radians, phase of a thin process
 
 
@@ -43,15 +46,14 @@ def cell_phase(culture, layout, rng):
     place = _locate(layout)
     states = [(s.phase, s.texture, s.dots, s.edge, s.contact) for s in culture.states]
     amplitude, texture, dots, edge, contact = np.array(states, np.float32)[layout.states].T
-    personal = np.exp(PERSON * rng.standard_normal((3, len(layout.states)))).astype(np.float32)
+    personal = np.exp(VARIATION * rng.standard_normal((3, len(layout.states)))).astype(np.float32)
     amplitude, texture, dots = (amplitude, texture, dots) * personal
     uneven = np.exp(0.5 * _smooth_noise(phase.shape, 6, rng)[place.inside])
     flat = (edge > 0)[place.of]
     nucleus = np.clip(place.rise, 0, 1) * (flat & (place.greatest > 3.5))
     height = np.where(flat, _plate(place, edge, contact, nucleus, uneven), _cap(place, uneven))
     phase[place.inside] = amplitude[place.of] * height
-    phase = cv2.GaussianBlur(phase, (0, 0), 0.4)
-    phase += _hairs(phase.shape, layout.hairs)
+    phase = blur(phase, 0.4) + _hairs(phase.shape, layout.hairs)
 
     around = np.where(flat, 0.3 + 0.8 * np.clip(2 * place.middle, 0, 1), 1)
     around *= np.clip(place.to_free / 3, 0, 1) * uneven
@@ -60,18 +62,18 @@ def cell_phase(culture, layout, rng):
     fine = _grains(white, culture.grain) + COARSE * _grains(white, 4 * culture.grain)
     grains = dots[place.of] * spots
     grains += texture[place.of] * (1 - 0.5 * nucleus) * fine[place.inside]
-    phase[place.inside] += MOST * np.tanh(around * grains / MOST)
+    phase[place.inside] += SATURATION * np.tanh(around * grains / SATURATION)
     return phase
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in their cells the covered pixels lie; an entry a pixel but for ``inside``.
+    """Where the covered pixels lie in their cells; one entry per such pixel but for ``inside``.
 
-    ``inside``: the covered pixels; ``of``: their cells; ``to_free, to_other, nearest``: distances
-    to the background, to other cells and to the nearer of them, px; ``greatest``: the greatest
-    ``nearest`` of the pixel's cell; ``middle``: share of the way to there; ``rise``: distance into
-    the nucleus, px.
+    ``inside``: the covered pixels, shape of the image; ``of``: index of the cell; ``to_free,
+    to_other, nearest``: distances to the background, to other cells and to the nearer of them, px;
+    ``greatest``: the cell's greatest ``nearest``; ``middle``: share of the way to there; ``rise``:
+    distance into the nucleus, px.
     """
 
     inside: np.ndarray
@@ -86,18 +88,34 @@ class _Place:
 
 def _locate(layout):
     """The `_Place` of a layout's pixels."""
-    label = layout.label
-    inside = label > 0
-    of = label[inside] - 1
-    to_free = _smooth_distance(inside)
-    to_other = cv2.distanceTransform((~_contacts(label)).astype(np.uint8), cv2.DIST_L2, 5)
-    nearest = cv2.GaussianBlur(np.minimum(to_free, to_other), (0, 0), 1.0)[inside]
-    to_free, to_other = to_free[inside], cv2.GaussianBlur(to_other, (0, 0), 0.6)[inside]
+    inside = layout.label > 0
+    of = layout.label[inside] - 1
+    to_free = np.maximum(blur(distance(inside) - distance(~inside), 1.0), 0)  # without pixel steps
+    to_other = distance(~_contacts(layout.label))
+    nearest = blur(np.minimum(to_free, to_other), 1.0)[inside]
     greatest = np.full(len(layout.states), 0.5, np.float32)
     np.maximum.at(greatest, of, nearest)
     rise = nearest - np.maximum(greatest - NUCLEUS, 0.4 * greatest)[of]
     greatest = greatest[of]
-    return _Place(inside, of, to_free, to_other, nearest, greatest, nearest / greatest, rise)
+    return _Place(
+        inside=inside,
+        of=of,
+        to_free=to_free[inside],
+        to_other=blur(to_other, 0.6)[inside],
+        nearest=nearest,
+        greatest=greatest,
+        middle=nearest / greatest,
+        rise=rise,
+    )
+
+
+def _contacts(label):
+    """Where pixels of different cells meet; bool, shape of ``label``."""
+    contact = np.zeros(label.shape, bool)
+    for here, before in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        one, other = label[here], label[before]
+        contact[here] |= (one != other) & (one > 0) & (other > 0)
+    return contact
 
 
 def _cap(place, uneven):
@@ -126,7 +144,7 @@ def _spots(place, nucleus, radius, rng):
 
 def _grains(points, radius):
     """Points blurred to grains; unit white noise keeps its variance."""
-    return cv2.GaussianBlur(points, (0, 0), radius) * np.float32(2 * np.sqrt(np.pi) * radius)
+    return blur(points, radius) * np.float32(2 * np.sqrt(np.pi) * radius)
 
 
 def _hairs(shape, hairs):
@@ -134,33 +152,16 @@ def _hairs(shape, hairs):
     drawn = np.zeros(shape, np.uint8)
     lines = [np.rint(hair * 16).astype(np.int32) for hair in hairs]
     cv2.polylines(drawn, lines, False, 255, 1, cv2.LINE_AA, shift=4)
-    return cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 0.5) * np.float32(HAIR / 255)
-
-
-def _smooth_distance(inside):
-    """Distance to the edge of a region without the steps of its pixels, px; 0 outside."""
-    within = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)
-    without = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.maximum(cv2.GaussianBlur(within - without, (0, 0), 1.0), 0)
-
-
-def _contacts(label):
-    """Where pixels of different cells meet; bool, shape of ``label``."""
-    contact = np.zeros(label.shape, bool)
-    across = (label[:, 1:] != label[:, :-1]) & (label[:, 1:] > 0) & (label[:, :-1] > 0)
-    down = (label[1:] != label[:-1]) & (label[1:] > 0) & (label[:-1] > 0)
-    contact[:, 1:] |= across
-    contact[1:] |= down
-    return contact
+    return blur(drawn.astype(np.float32), 0.5) * np.float32(HAIR / 255)
 
 
 def _smooth_noise(shape, scale, rng):
     """Noise of unit variance that changes over ``scale`` px; float32."""
     coarse = rng.standard_normal([side // scale + 3 for side in shape]).astype(np.float32)
-    fine = cv2.resize(
-        coarse, (shape[1] + 2 * scale, shape[0] + 2 * scale), interpolation=cv2.INTER_CUBIC
-    )
-    return fine[scale : scale + shape[0], scale : scale + shape[1]]
+    height, width = shape
+    size = (width + 2 * scale, height + 2 * scale)
+    fine = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    return fine[scale : scale + height, scale : scale + width]
 
 
 def add_debris(phase, label, count, rng):
@@ -177,21 +178,20 @@ def add_debris(phase, label, count, rng):
     rng : numpy.random.Generator
     """
     height, width = phase.shape
+    rows, columns = np.ogrid[:height, :width]
     x, y = rng.uniform(0, width - 1, count), rng.uniform(0, height - 1, count)
-    lies_by = rng.random(count) < 0.3  # next to the speck before it
+    adjacent = rng.random(count) < 0.3  # to the previous speck
     blurred = rng.random(count) < 0.15  # out of focus
     radius = 0.5 + rng.gamma(1.5, 0.25, count)
     amount = rng.gamma(2.0, 0.4, count)
     for i in range(count):
-        if lies_by[i] and i:
+        if adjacent[i] and i:
             x[i] = np.clip(x[i - 1] + rng.normal(0, 4), 0, width - 1)
             y[i] = np.clip(y[i - 1] + rng.normal(0, 4), 0, height - 1)
         if label[int(y[i]), int(x[i])]:
             continue
-        wide, high = (3.0 + radius[i], 0.25) if blurred[i] else (radius[i], amount[i])
-        reach = int(3 * wide) + 1
-        rows = np.arange(max(int(y[i]) - reach, 0), min(int(y[i]) + reach + 1, height))
-        columns = np.arange(max(int(x[i]) - reach, 0), min(int(x[i]) + reach + 1, width))
-        away = (rows[:, None] - y[i]) ** 2 + (columns - x[i]) ** 2
-        blob = high * np.exp(-away / (2 * wide**2))
-        phase[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += blob
+        deviation, peak = (3.0 + radius[i], 0.25) if blurred[i] else (radius[i], amount[i])
+        reach = int(3 * deviation) + 1
+        down, across = (slice(max(int(c) - reach, 0), int(c) + reach + 1) for c in (y[i], x[i]))
+        away = (rows[down] - y[i]) ** 2 + (columns[:, across] - x[i]) ** 2
+        phase[down, across] += peak * np.exp(-away / (2 * deviation**2))

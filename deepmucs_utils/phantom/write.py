@@ -1,10 +1,10 @@
 """A phantom of LIVECell: synthetic phase-contrast images with exact annotations.
 
-LIVECell itself may not be redistributed. The phantom has its layout, file names, statistics and
-look, so that everything runs without it; nothing measured on the phantom says anything about
-LIVECell.
+LIVECell may not be redistributed. The phantom has its layout, file names, statistics and look, so
+that everything runs without it; results on the phantom say nothing about LIVECell.
 """
 
+import itertools
 import json
 import os
 import re
@@ -26,14 +26,26 @@ from deepmucs_utils.phantom.phase import add_debris, cell_phase
 
 SIZE = (520, 704)  # LIVECell's images, px
 LEAST_AREA = 40  # px²; smaller remainders are not annotated
-WELLS = 4  # of each culture and split
+WELLS = 4  # per culture and split
 HOURS = 76  # length of the experiment
 COLUMNS = {"train": 1, "val": 5, "test": 9}  # first column of each split's wells on the plate
+MOST_IMAGES = 8 * WELLS * HOURS  # per culture and split: two positions of four crops each
+INFO = {
+    "description": "Phantom of LIVECell: synthetic images, not LIVECell's",
+    "contributor": "deepmucs phantom",
+}
 
 
 def write_phantom(
-    out, images=4, cultures=None, density=1.0, size=SIZE, seed=0, jobs=2, faulty_images=0
-):
+    out: str | Path,
+    images: int = 4,
+    cultures: list[str | PhantomCulture] | None = None,
+    density: float = 1.0,
+    size: tuple[int, int] = SIZE,
+    seed: int = 0,
+    jobs: int = 2,
+    faulty_images: int = 0,
+) -> Path:
     """Write a phantom in LIVECell's layout.
 
     Parameters
@@ -41,9 +53,9 @@ def write_phantom(
     out : path-like
         Folder of the new root; must not exist or be empty.
     images : int
-        Images of each culture and split.
+        Images per culture and split.
     cultures : sequence of str or PhantomCulture, optional
-        Cultures to write, by name or as one's own; default all eight.
+        Names of LIVECell's cultures, or your own cultures; default all eight.
     density : float
         Factor on the covered area.
     size : tuple of int
@@ -52,7 +64,7 @@ def write_phantom(
     jobs : int
         Worker processes; the result does not depend on their number.
     faulty_images : int
-        Images with each of the faults of whole images (few of many cells annotated, two ids, in two
+        Images with each fault of whole images (few of many cells annotated, two ids, in two
         splits); see `deepmucs_utils.phantom.faults`.
 
     Returns
@@ -63,30 +75,28 @@ def write_phantom(
     Raises
     ------
     DeepMuCSError
-        If a parameter makes no sense or ``out`` holds something already.
+        If a parameter is out of range or ``out`` is not empty.
     """
     out = Path(out)
-    known = {culture.name: culture for culture in PHANTOM_CULTURES}
-    chosen = list(dict.fromkeys(known if cultures is None else cultures))
-    _check(out, images, chosen, known, density, size, faulty_images)
-    chosen = [known.get(culture, culture) for culture in chosen]
-    tasks = [
-        (split, culture, index) for split in SPLITS for culture in chosen for index in range(images)
+    cultures = _choose(cultures)
+    _check(out, images, cultures, density, size, faulty_images)
+    shots = [
+        (split, culture, *_image_name(culture.name, split, index, images))
+        for split in SPLITS
+        for culture in cultures
+        for index in range(images)
     ]
-    seeds = np.random.SeedSequence(seed).spawn(len(tasks) + 1)
+    *seeds, last = np.random.SeedSequence(seed).spawn(len(shots) + 1)
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        for split, culture, _ in tasks:
-            _folder(partial, split, culture.name).mkdir(parents=True, exist_ok=True)
         work = (
-            delayed(_write_image)(partial, *task, images, density, size, one)
-            for task, one in zip(tasks, seeds[:-1], strict=True)
+            delayed(_write_image)(_path(partial, split, name), culture, time, density, size, own)
+            for (split, culture, name, time), own in zip(shots, seeds, strict=True)
         )
         written = Parallel(n_jobs=jobs, return_as="generator")(work)
-        written = list(tqdm(written, "phantom", len(tasks), unit="image", disable=None))
-        splits, faults = _collect(tasks, written, size)
-        faults += spoil_images(splits, faulty_images, np.random.default_rng(seeds[-1]))
+        written = list(tqdm(written, "phantom", len(shots), unit="image", disable=None))
+        splits, faults = _collect(shots, written, size)
+        faults += spoil_images(splits, faulty_images, np.random.default_rng(last))
         _write_annotations(partial, splits)
         (partial / "faults.json").write_text(json.dumps(faults, indent=1))
         if out.is_dir():
@@ -97,81 +107,81 @@ def write_phantom(
     return out
 
 
-def _check(out, images, chosen, known, density, size, faulty_images):
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DeepMuCSError(
-            f"{out}: exists already and is not an empty folder; expected a new folder for the "
-            "phantom; name another one or delete it."
-        )
+def _choose(cultures):
+    """The cultures to write, each once."""
+    known = {culture.name: culture for culture in PHANTOM_CULTURES}
+    chosen = [known.get(culture, culture) for culture in (known if cultures is None else cultures)]
     for culture in chosen:
-        if culture not in known and not isinstance(culture, PhantomCulture):
+        if not isinstance(culture, PhantomCulture):
             raise DeepMuCSError(
                 f"culture {culture!r}: unknown; expected some of {', '.join(known)}, or a "
                 "PhantomCulture."
             )
-        if isinstance(culture, PhantomCulture) and not re.fullmatch("[A-Za-z0-9]+", culture.name):
-            raise DeepMuCSError(
-                f"culture {culture.name!r}: expected a name of letters and digits, as the prefix "
-                "of LIVECell's file names is; name it so."
-            )
-    names = [known.get(culture, culture).name for culture in chosen]
-    if len(set(names)) < len(names):
-        raise DeepMuCSError(f"cultures {', '.join(names)}: expected a name only once; rename one.")
-    if not chosen:
-        raise DeepMuCSError(f"no cultures; expected some of {', '.join(known)}.")
-    most = 8 * WELLS * HOURS
-    if not 1 <= images <= most:
-        raise DeepMuCSError(f"images {images}: expected 1 to {most} a culture and split.")
-    if not 0 < density <= 3:
-        raise DeepMuCSError(f"density {density}: expected a number above 0 and at most 3.")
-    if len(size) != 2 or not all(64 <= side <= 4096 for side in size):
-        raise DeepMuCSError(f"size {size}: expected height and width from 64 to 4096 px.")
-    if not 0 <= 3 * faulty_images <= images * len(chosen):
-        raise DeepMuCSError(
-            f"faulty_images {faulty_images}: expected 0 to a third of the {images * len(chosen)} "
-            "images of the train split; ask for more images or fewer faulty ones."
-        )
+    return list(dict.fromkeys(chosen))
 
 
-def _folder(root, split, culture):
-    part = "test" if split == "test" else "train_val"
-    return root / "images" / f"livecell_{part}_images" / culture
+def _check(out, images, cultures, density, size, faulty_images):
+    names = [culture.name for culture in cultures]
+    train = images * len(cultures)
+    for fine, problem in (
+        (
+            not out.exists() or (out.is_dir() and not any(out.iterdir())),
+            f"{out}: is not an empty folder; expected a new folder for the phantom; choose another "
+            "name or delete it.",
+        ),
+        (names, "no cultures; expected at least one."),
+        (
+            all(re.fullmatch("[A-Za-z0-9]+", name) for name in names),
+            f"cultures {', '.join(names)}: expected names of letters and digits, as the prefixes "
+            "of LIVECell's file names are; rename them.",
+        ),
+        (
+            len(set(names)) == len(names),
+            f"cultures {', '.join(names)}: expected each name only once; rename one.",
+        ),
+        (
+            1 <= images <= MOST_IMAGES,
+            f"images {images}: expected 1 to {MOST_IMAGES} per culture and split.",
+        ),
+        (0 < density <= 3, f"density {density}: expected a number above 0 and at most 3."),
+        (
+            len(size) == 2 and all(64 <= side <= 4096 for side in size),
+            f"size {size}: expected height and width from 64 to 4096 px.",
+        ),
+        (
+            0 <= 3 * faulty_images <= train,
+            f"faulty_images {faulty_images}: expected 0 to a third of the {train} images of the "
+            "train split; write more images or fewer faulty ones.",
+        ),
+    ):
+        if not fine:
+            raise DeepMuCSError(problem)
 
 
-def image_name(culture, split, index, images):
-    """LIVECell's file name of one image of the phantom, and its time.
-
-    Parameters
-    ----------
-    culture, split : str
-    index, images : int
-        Which of how many images.
-
-    Returns
-    -------
-    name : str
-    time : float
-        From 0, sparse, to 1, confluent.
-    """
+def _image_name(culture, split, index, images):
+    """LIVECell's file name of one of several images, and its time from 0 (sparse) to 1."""
     time = index / (images - 1) if images > 1 else 0.5
-    hours = round(time * HOURS)
+    days, hours = divmod(round(time * HOURS), 24)
     row = "ABCDEFGH"[sum(map(ord, culture)) % 8]
-    well = f"{row}{COLUMNS[split] + index % WELLS}"
-    visit = index // WELLS
-    place, crop = visit % 2 + 1, visit // 2 % 4 + 1
-    return f"{culture}_Phase_{well}_{place}_{hours // 24:02d}d{hours % 24:02d}h00m_{crop}.tif", time
+    visit, well = divmod(index, WELLS)
+    position, crop = visit % 2 + 1, visit // 2 % 4 + 1
+    well = f"{row}{COLUMNS[split] + well}"
+    return f"{culture}_Phase_{well}_{position}_{days:02d}d{hours:02d}h00m_{crop}.tif", time
 
 
-def _write_image(root, split, culture, index, images, density, size, seed):
-    """Draw and write one image; its name, polygons and faults."""
-    name, time = image_name(culture.name, split, index, images)
+def _path(root, split, name):
+    part = "test" if split == "test" else "train_val"
+    return root / "images" / f"livecell_{part}_images" / name.split("_")[0] / name
+
+
+def _write_image(path, culture, time, density, size, seed):
+    """Draw and write one image; its annotated polygons and their faults."""
     rng = np.random.default_rng(seed)
     image, polygons = draw_image(culture, time, density, size, rng)
-    polygons, faults = spoil_cells(polygons, rng)
-    path = _folder(root, split, culture.name) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_TIFF_COMPRESSION, 5]):
         raise DeepMuCSError(f"{path}: could not be written; is the disk full?")
-    return name, polygons, faults
+    return spoil_cells(polygons, rng)
 
 
 def draw_image(culture, time, density, size, rng):
@@ -202,45 +212,32 @@ def draw_image(culture, time, density, size, rng):
     add_debris(phase, layout.label, rng.poisson(specks), rng)
     grey = GREY + phase_contrast(phase) + camera_noise(size, *culture.noise, rng)
     polygons = []
-    for number, box in enumerate(layout.boxes, 1):
-        if box is None:
-            continue
-        hand = culture.states[layout.states[number - 1]].hand
-        polygon = annotate(layout.label, number, box, hand, rng)
-        if polygon is not None and cv2.contourArea(polygon.astype(np.float32)) >= LEAST_AREA:
-            polygons.append(polygon)
+    for number, window in enumerate(layout.windows(), 1):
+        if window is not None:
+            hand = culture.states[layout.states[number - 1]].hand
+            polygon = annotate(layout.label, number, window, hand, rng)
+            if polygon is not None and _area(polygon) >= LEAST_AREA:
+                polygons.append(polygon)
     return np.rint(grey).clip(0, 255).astype(np.uint8), polygons
 
 
-def _collect(tasks, written, size):
+def _area(polygon):
+    return cv2.contourArea(polygon.astype(np.float32))
+
+
+def _collect(shots, written, size):
     """Images and annotations of each split as in COCO files, and the faults of single cells."""
     splits = {split: {"images": [], "annotations": []} for split in SPLITS}
-    faults, number = [], 1
-    for (split, _, _), (name, polygons, spoilt) in zip(tasks, written, strict=True):
-        image_id, number = number, number + 1
-        splits[split]["images"].append(
-            {"id": image_id, "width": size[1], "height": size[0], "file_name": name}
-        )
-        for polygon in polygons:
-            splits[split]["annotations"].append(_annotation(number, image_id, polygon))
-            number += 1
-        place = {"split": split, "file_name": name, "image_id": image_id}
+    faults, ids = [], itertools.count(1)
+    for (split, _, name, _), (polygons, spoilt) in zip(shots, written, strict=True):
+        image = {"id": next(ids), "width": size[1], "height": size[0], "file_name": name}
+        splits[split]["images"].append(image)
+        splits[split]["annotations"] += [
+            _annotation(next(ids), image["id"], polygon) for polygon in polygons
+        ]
+        place = {"split": split, "file_name": name, "image_id": image["id"]}
         faults += [fault | place for fault in spoilt]
     return splits, faults
-
-
-def _write_annotations(root, splits):
-    """Write the three COCO files."""
-    folder = root / "annotations" / "LIVECell"
-    folder.mkdir(parents=True)
-    info = {
-        "description": "Phantom of LIVECell: synthetic images, not LIVECell's",
-        "contributor": "deepmucs phantom",
-    }
-    categories = [{"supercategory": "cell", "id": 1, "name": "cell"}]
-    for split, coco in splits.items():
-        coco = {"info": info, "licenses": [], "categories": categories} | coco
-        (folder / f"livecell_coco_{split}.json").write_text(json.dumps(coco))
 
 
 def _annotation(number, image_id, polygon):
@@ -251,7 +248,17 @@ def _annotation(number, image_id, polygon):
         "image_id": image_id,
         "category_id": 1,
         "segmentation": [polygon.round(2).ravel().tolist()],
-        "area": float(cv2.contourArea(polygon.astype(np.float32))),
-        "bbox": [*low.round(2).tolist(), *(high - low).round(2).tolist()],
+        "area": float(_area(polygon)),
+        "bbox": np.hstack([low, high - low]).round(2).tolist(),
         "iscrowd": 0,
     }
+
+
+def _write_annotations(root, splits):
+    """Write the three COCO files."""
+    folder = root / "annotations" / "LIVECell"
+    folder.mkdir(parents=True)
+    categories = [{"supercategory": "cell", "id": 1, "name": "cell"}]
+    for split, coco in splits.items():
+        content = {"info": INFO, "licenses": [], "categories": categories} | coco
+        (folder / f"livecell_coco_{split}.json").write_text(json.dumps(content))
