@@ -14,7 +14,7 @@ import click
 from click import Argument, Choice, IntRange, Option, argument, option
 
 from deepmucs_utils import MODELS
-from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.errors import DeepMuCSError, missing
 
 PATH = click.Path(path_type=Path)
 COUNT = IntRange(min=1)
@@ -40,6 +40,8 @@ def main(arguments=None):
         return deepmucs.main(arguments, prog_name="deepmucs", standalone_mode=False) or 0
     except DeepMuCSError as error:
         message = str(error)
+    except ModuleNotFoundError as error:
+        message = str(missing(error.name))
     except click.UsageError as error:
         message = f"{error.format_message()} See {error.ctx.command_path} --help."
     except click.Abort:

@@ -4,6 +4,8 @@ import logging
 import os
 import warnings
 
+from deepmucs_utils.errors import missing
+
 # Threads that spin while they wait make a step several times as long when others use the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # What detectron2, which is older than this torch, sets off in it; none of it matters here.
@@ -12,7 +14,10 @@ warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
-from deepmucs_utils.segmentation import resnest, seeded_heads  # noqa: E402, F401  (registered)
-from deepmucs_utils.segmentation.config import add_deepmucs_config, get_config  # noqa: E402
+try:
+    from deepmucs_utils.segmentation import resnest, seeded_heads  # noqa: F401  (registered)
+    from deepmucs_utils.segmentation.config import add_deepmucs_config, get_config
+except ModuleNotFoundError as error:  # torch or detectron2: what the core does not need
+    raise missing(error.name) from error
 
 __all__ = ["add_deepmucs_config", "get_config"]
