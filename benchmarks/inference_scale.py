@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.segmentation.checkpoints import CONFIG, write_config
 from deepmucs_utils.segmentation.predict import load_model, predict_set
+from deepmucs_utils.segmentation.run_files import CONFIG, write_config
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.training import training_config

@@ -244,7 +244,7 @@ def training_curves(curves):
     Parameters
     ----------
     curves : DataFrame
-        From `segmentation.curves.read_curves`.
+        From `segmentation.run_files.read_curves`.
     """
     _, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.8))
     left.plot(curves.index, curves["total_loss"], color="0.2", linewidth=1)

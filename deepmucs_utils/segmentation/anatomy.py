@@ -34,6 +34,35 @@ def new_model(cfg, seed=0):
     return build_model(cfg)
 
 
+def parameter_counts(network):
+    """Number of parameters of a network's parts.
+
+    Parameters
+    ----------
+    network : GeneralizedRCNN
+        From ``detectron2.modeling.build_model``.
+
+    Returns
+    -------
+    dict of str to int
+        ``backbone`` (with the offsets of its deformable convolutions), ``FPN``, ``proposals``,
+        ``box heads``, ``mask head`` and ``together``.
+    """
+
+    def count(*modules):
+        return sum(p.numel() for module in modules for p in module.parameters())
+
+    heads, backbone = network.roi_heads, count(network.backbone.bottom_up)
+    counts = {
+        "backbone": backbone,
+        "FPN": count(network.backbone) - backbone,
+        "proposals": count(network.proposal_generator),
+        "box heads": count(heads.box_head, heads.box_predictor),
+        "mask head": count(heads.mask_head),
+    }
+    return counts | {"together": sum(counts.values())}
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Where the last deformable convolution of a stage samples for one output pixel.

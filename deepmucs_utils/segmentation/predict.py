@@ -14,7 +14,7 @@ from deepmucs_utils.data.cultures import COLOURS
 from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_text
-from deepmucs_utils.segmentation.checkpoints import BEST, LAST, load, read_config
+from deepmucs_utils.segmentation.run_files import BEST, LAST, load, read_config
 from deepmucs_utils.segmentation.samples import CoCultureSet, rescale, to_tensor
 
 SUFFIXES = (".png", ".tif", ".tiff")

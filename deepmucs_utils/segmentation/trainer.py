@@ -23,9 +23,8 @@ from tqdm import tqdm
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.files import write_text
-from deepmucs_utils.segmentation.checkpoints import BEST, LAST, load, save
-from deepmucs_utils.segmentation.curves import Curves
 from deepmucs_utils.segmentation.predict import predict_set
+from deepmucs_utils.segmentation.run_files import BEST, LAST, Curves, load, save
 from deepmucs_utils.segmentation.samples import Samples, batches
 from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
 from deepmucs_utils.segmentation.weights import REPORT, load_into, read_tensors

@@ -8,8 +8,8 @@ from detectron2.engine import launch as launch_processes
 from torch.multiprocessing import ProcessRaisedException
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.segmentation.checkpoints import CONFIG, differences, read_config, write_config
 from deepmucs_utils.segmentation.config import get_config
+from deepmucs_utils.segmentation.run_files import CONFIG, differences, read_config, write_config
 from deepmucs_utils.segmentation.trainer import Trainer
 
 

@@ -16,14 +16,14 @@ from detectron2.modeling import build_model
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_text
-from deepmucs_utils.segmentation.checkpoints import (
+from deepmucs_utils.segmentation.config import get_config
+from deepmucs_utils.segmentation.run_files import (
     BEST,
     CONFIG,
     load,
     save,
     write_config,
 )
-from deepmucs_utils.segmentation.config import get_config
 
 REPORT = "weights.json"
 BOTTOM_UP = "backbone.bottom_up."

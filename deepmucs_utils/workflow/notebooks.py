@@ -152,7 +152,7 @@ def training_shown(plans):
     plans : sequence of Parameters
         Of the runs.
     """
-    from deepmucs_utils.segmentation.curves import read_curves
+    from deepmucs_utils.segmentation.run_files import read_curves
 
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(plans, done, read_curves), daemon=True)

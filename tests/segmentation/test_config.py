@@ -9,7 +9,7 @@ from torch import nn
 from deepmucs_utils import MODELS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import add_deepmucs_config, get_config
-from deepmucs_utils.segmentation.summary import parameter_counts
+from deepmucs_utils.segmentation.anatomy import parameter_counts
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])]

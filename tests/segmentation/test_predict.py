@@ -10,8 +10,8 @@ from hotcoco import mask as coco_mask
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.segmentation.checkpoints import write_config
 from deepmucs_utils.segmentation.predict import draw, load_model, predict, to_records
+from deepmucs_utils.segmentation.run_files import write_config
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from tests.tiny import SIZE, tiny_config, write_set

@@ -14,8 +14,7 @@ from detectron2.utils.events import EventStorage
 
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.segmentation.checkpoints import load, read_config
-from deepmucs_utils.segmentation.curves import read_curves
+from deepmucs_utils.segmentation.run_files import load, read_config, read_curves
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
 from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
 from deepmucs_utils.segmentation.trainer import OPTIMIZERS, Trainer, learning_rate

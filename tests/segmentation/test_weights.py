@@ -11,8 +11,8 @@ from detectron2.modeling import build_model
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import get_config, weights
-from deepmucs_utils.segmentation.checkpoints import read_config
 from deepmucs_utils.segmentation.predict import load_model
+from deepmucs_utils.segmentation.run_files import read_config
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.weights import BOTTOM_UP, convert, read_tensors

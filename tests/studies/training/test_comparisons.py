@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.segmentation.checkpoints import differences, read_config
+from deepmucs_utils.segmentation.run_files import differences, read_config
 from deepmucs_utils.studies.training import comparisons
 from deepmucs_utils.workflow import params, runs
 
