@@ -10,12 +10,13 @@ from pycocotools import mask as rle
 
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.evaluation.intervals import evaluate_with_intervals
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.generation.recipes import PUBLISHED
 
 SIZE = 520, 704
 CORNERS = 24
-TIMES_AS_MANY = 3  # detections for each cell
+TIMES_AS_MANY = 3  # detections per cell
 
 
 def write_test_set(folder, seed=0):
@@ -77,12 +78,12 @@ def run():
         paths = write_test_set(folder)
         result = {"images": int(PUBLISHED.loc["DeepMuCS_test", "images"])}
         start = time.perf_counter()
-        metrics = evaluate(*paths)
+        metrics = evaluate(match_files(*paths))
         result["evaluate_s"] = time.perf_counter() - start
         result["cells"] = metrics["n_cells"]
         result["detections"] = TIMES_AS_MANY * metrics["n_cells"]
         start = time.perf_counter()
-        evaluate_with_intervals(*paths, replicates=1000)
+        evaluate_with_intervals(match_files(*paths), replicates=1000)
         result["evaluate_with_1000_replicates_s"] = time.perf_counter() - start
     return result
 

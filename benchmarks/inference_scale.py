@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.segmentation.predict import load_model, predict_set
 from deepmucs_utils.segmentation.run_files import CONFIG, write_config
@@ -66,7 +67,7 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
             begun = time.process_time()
             predict_set(model, cfg, source, path)
             seconds = (time.process_time() - begun) / len(source.images)
-            metrics = evaluate(source.folder / "annotations.json", path)["segm"]
+            metrics = evaluate(match_files(source.folder, path))["segm"]
             rows[round(factor, 2)] = {
                 key: metrics[key] for key in ("AP", "AP50", "AP75", "APs", "APm", "APl")
             }

@@ -264,12 +264,14 @@ def evaluate(ground_truth, predictions, out, replicates):
     GT is COCO json, PRED a COCO results list.
     """
     from deepmucs_utils.evaluation.intervals import evaluate_with_intervals
+    from deepmucs_utils.evaluation.matching import match_files
     from deepmucs_utils.evaluation.metrics import METRICS, blank_few, evaluate, write_metrics
 
+    matched = match_files(ground_truth, predictions)
     if replicates is None:
-        metrics = evaluate(ground_truth, predictions)
+        metrics = evaluate(matched)
     else:
-        metrics = evaluate_with_intervals(ground_truth, predictions, replicates)
+        metrics = evaluate_with_intervals(matched, replicates)
     print(f"{metrics['n_images']} images, {metrics['n_cells']} cells")
     for task in ("bbox", "segm"):
         values = blank_few(metrics[task])
@@ -289,14 +291,17 @@ def evaluate(ground_truth, predictions, out, replicates):
 @argument("predictions", type=PATH, metavar="PRED")
 @option("--val", "val_set", type=PATH, help="Validation set, for threshold and composition.")
 @option("--val-pred", "val_predictions", type=PATH, help="Predictions of the validation set.")
-def analyse(out, val_set, val_predictions, **options):
+def analyse(test_set, predictions, val_set, val_predictions, threshold, out):
     """Analyse a model's errors: all tables."""
-    from deepmucs_utils.analysis.overview import analyse_model
+    from deepmucs_utils.analysis.overview import analyse_model, read_provenance
+    from deepmucs_utils.evaluation.matching import match_files
     from deepmucs_utils.evaluation.tables import write_tables
 
     if (val_set is None) != (val_predictions is None):
         raise DeepMuCSError("--val and --val-pred: expected both or neither.")
-    tables = analyse_model(val_set=val_set, val_predictions=val_predictions, **options)
+    matched = match_files(test_set, predictions)
+    val = match_files(val_set, val_predictions) if val_set else None
+    tables = analyse_model(matched, val, read_provenance(test_set), threshold)
     print(tables["errors"].loc["all"].round(2).to_string())
     print(f"{len(write_tables(tables, out)) // 2} tables in {out}")
 

@@ -1,4 +1,4 @@
-"""Made-up scenes as COCO files: squares whose AP can be worked out by eye, and random blobs."""
+"""Synthetic scenes as COCO files: squares whose AP can be worked out by eye, and random blobs."""
 
 import json
 
@@ -7,6 +7,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID
+from deepmucs_utils.evaluation.matching import Matched
 
 SIZE = [100, 100]
 
@@ -92,6 +93,11 @@ def loaded(cells, detections, n_images=1, blocks=None):
         for place, record in enumerate(truth["annotations"])
     ]
     return truth, detections
+
+
+def matched(cells, detections, n_images=1, blocks=None):
+    """`loaded`, as `Matched`."""
+    return Matched(*loaded(cells, detections, n_images, blocks))
 
 
 #: Three cells of A172 in one image, all outlined exactly; the third is called BV2.

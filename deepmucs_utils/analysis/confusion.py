@@ -1,20 +1,20 @@
-"""Which culture is taken for which, what is missed, what is made up, and are the scores honest?"""
+"""Which culture is taken for which, what is missed or false, and are the scores calibrated?"""
 
 import numpy as np
 import pandas as pd
 from hotcoco import mask as rle
 
-from deepmucs_utils.analysis.error_kinds import FOUND, label_errors
+from deepmucs_utils.analysis.error_kinds import FOUND
 from deepmucs_utils.evaluation.metrics import MIN_BIN
 
 MISSED, FALSE = "missed", "false"
 
 
 def confusion_by_image(ground_truth, kept, iou_type="segm"):
-    """Cells of each image by true and by predicted culture, with those missed and made up.
+    """Cells of each image by true and by predicted culture, with missed and false ones.
 
-    Each detection, the surest first, takes the cell that it overlaps most, whatever its culture,
-    if by half or more (IoU 0.5) and if no other took it.
+    Each detection, the highest score first, takes the cell that it overlaps most, whatever its
+    culture, if the IoU is at least 0.5 and no other took it.
 
     Parameters
     ----------
@@ -94,47 +94,30 @@ def confusion_matrix(ground_truth, kept, iou_type="segm"):
     )
 
 
-def calibration(ground_truth, predictions, iou_type="segm", bins=10):
+def calibration(matched, iou_type="segm", bins=10) -> tuple[pd.DataFrame, float]:
     """Does a score of 0.8 mean that eight of ten such detections are right?
 
     Parameters
     ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`; all of them, without a threshold.
+    matched : Matched
+        With all detections, without a threshold.
     iou_type : {"bbox", "segm"}
     bins : int
-        Number of equally wide bins of the score.
+        Number of equally wide bins of the score; each holds its lower edge.
 
     Returns
     -------
     table : pandas.DataFrame
-        One row a bin of score: ``low``, ``high``, ``n`` (detections), ``score`` (their mean) and
+        One row per bin: ``low``, ``high``, ``n`` (detections), ``score`` (their mean) and
         ``right`` (share that found a cell of their culture at IoU 0.5). Score and share are NaN
         below `MIN_BIN` detections.
     error : float
         Expected calibration error: mean over detections of their bin's difference between score
         and share (Guo et al., ICML 2017), all bins counted; NaN without detections.
     """
-    detections = label_errors(ground_truth, predictions, iou_type).detections
-    detections = detections[detections["counted"]]
-    edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.digitize(detections["score"], edges[1:-1], right=False), 0, bins - 1)
-    right = (detections["error"] == "").to_numpy(float)
-    n = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        score = np.bincount(place, detections["score"], minlength=bins) / n
-        share = np.bincount(place, right, minlength=bins) / n
-    error = float(np.nansum(n * np.abs(score - share)) / n.sum()) if n.sum() else np.nan
-    few = n < MIN_BIN
-    table = pd.DataFrame(
-        {
-            "low": edges[:-1],
-            "high": edges[1:],
-            "n": n,
-            "score": np.where(few, np.nan, score),
-            "right": np.where(few, np.nan, share),
-        }
-    )
-    return table, error
+    found = matched.evaluation(iou_type, ["all"]).calibration(bins, FOUND)
+    names = {"bin_lower": "low", "bin_upper": "high", "count": "n"}
+    names |= {"avg_confidence": "score", "avg_accuracy": "right"}
+    table = pd.DataFrame(found["bins"])[list(names)].rename(columns=names)
+    table.loc[table["n"] < MIN_BIN, ["score", "right"]] = np.nan
+    return table, found["ece"] if found["num_detections"] else np.nan

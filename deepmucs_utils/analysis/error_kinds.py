@@ -1,10 +1,10 @@
 """By which kind of error is AP lost, over a set and in each image?
 
 The kinds are TIDE's (Bolya et al., ECCV 2020): a detection that found no cell of its culture has
-the wrong class, the wrong place, both, is a duplicate, or stands on background; a cell that none
-of them would have found is missed. What mending a kind would bring is the AP50 with all errors of
-that kind mended, minus the AP50 as it is. hotcoco's TIDE gives the sums over a set only; here each
-detection and each cell is labelled, so that they can be counted by image and by culture.
+the wrong class, the wrong place, both, is a duplicate, or lies on background; a cell that none
+of them would have found is missed. The gain of a kind is the AP50 with all errors of that kind
+corrected, minus the AP50 as it is. hotcoco's TIDE gives the sums over a set only; here each
+detection and each cell is labelled, so that errors can be counted by image and by culture.
 """
 
 from dataclasses import dataclass, replace
@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 from hotcoco import mask as rle
 
-from deepmucs_utils.evaluation.matching import average_precision, match_classes
+from deepmucs_utils.evaluation.matching import average_precision, culture_names
 
 ERRORS = ("class", "localisation", "both", "duplicate", "background", "missed")
 FOUND = 0.5  # overlap at which a detection finds a cell
-NOTHING = 0.1  # overlap below which it stands on background
-_ROW = 0  # of OVERLAPS, that of FOUND
+NOTHING = 0.1  # overlap below which it lies on background
 
 
 @dataclass(frozen=True)
@@ -28,95 +27,78 @@ class Labelled:
     Parameters
     ----------
     cells : pandas.DataFrame
-        One row a cell, in the file's order; index is its place in the list of annotations. Columns
-        ``annotation_id`` (as in the file), ``image`` (index), ``culture``, ``area`` (px²),
-        ``found`` (by a detection of its culture), ``error`` (``"missed"`` or empty: a cell that
-        nobody found but at which a detection of the wrong class or place aims is no further
-        error).
+        `matching.cell_table` with ``found`` (by a detection of its culture) and ``error``
+        (``"missed"`` or empty: a cell that nobody found but at which a detection of the wrong
+        class or place aims is no further error).
     detections : pandas.DataFrame
-        One row a detection, in the file's order. Columns ``image``, ``culture``, ``score``,
+        One row per detection, in the file's order. Columns ``image``, ``culture``, ``score``,
         ``error`` (one of `ERRORS`; empty where right), ``cell`` (place of the cell that it found,
-        or that it would find if it were mended; -1 for none), ``counted`` (False on crowd
-        regions).
+        or would find if it were corrected; -1 for none), ``counted`` (False on crowd regions).
     """
 
     cells: pd.DataFrame
     detections: pd.DataFrame
 
+    @property
+    def faults(self) -> pd.DataFrame:
+        """All errors: ``image, culture, error`` and ``cell`` (of the missed ones their own)."""
+        wrong = self.detections[self.detections["counted"] & (self.detections["error"] != "")]
+        missed = self.cells[self.cells["error"] == "missed"]
+        columns = ["image", "culture", "error", "cell"]
+        missed = missed.assign(cell=missed.index)
+        return pd.concat([wrong[columns], missed[columns]], ignore_index=True)
 
-def label_errors(ground_truth, predictions, iou_type="segm"):
+
+def label_errors(matched, iou_type="segm") -> Labelled:
     """Label each detection and each cell with its error.
 
     Parameters
     ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
+    matched : Matched
     iou_type : {"bbox", "segm"}
 
     Returns
     -------
     Labelled
     """
-    names = {category["id"]: category["name"] for category in ground_truth["categories"]}
-    position = {image["id"]: index for index, image in enumerate(ground_truth["images"])}
-    annotations = ground_truth["annotations"]
-    cells = pd.DataFrame(
-        {
-            "annotation_id": [a["source_id"] for a in annotations],
-            "image": np.array([position[a["image_id"]] for a in annotations], int),
-            "culture": [names[a["category_id"]] for a in annotations],
-            "area": np.array([a["area"] for a in annotations], float),
-            "found": False,
-            "crowd": np.array([bool(a.get("iscrowd")) for a in annotations], bool),
-            "error": "",
-        }
-    )
-    culture = np.array([names[record["category_id"]] for record in predictions], object)
-    error = np.full(len(predictions), "background", object)
-    aim = np.full(len(predictions), -1)
-    counted = np.zeros(len(predictions), bool)
-    for matches in match_classes(ground_truth, predictions, iou_type).values():
-        counted[matches.record] = matches.counted[_ROW]
-        right = matches.hit[_ROW]
-        error[matches.record[right]] = ""
-        aim[matches.record[right]] = matches.cell[_ROW][right]
-    cells.loc[aim[aim >= 0], "found"] = True
-
-    image = np.array([position[record["image_id"]] for record in predictions], int)
-    wrong = pd.Series(image)[counted & (error != "")]
-    true = cells[~cells["crowd"]]
-    cells_of = {number: index.to_numpy() for number, index in true.groupby("image").groups.items()}
-    key = {"bbox": "bbox", "segm": "segmentation"}[iou_type]
-    for number, rows in wrong.groupby(wrong).groups.items():
-        if number not in cells_of:
-            continue
-        here = cells_of[number]
-        overlaps = rle.iou(
-            [predictions[row][key] for row in rows],
-            [annotations[cell][key] for cell in here],
-            [False] * here.size,
-        )
-        same = culture[rows][:, None] == cells["culture"].to_numpy()[here]
-        kinds, aims = _kinds(np.asarray(overlaps), same, cells["found"].to_numpy()[here])
-        error[rows] = kinds
-        aim[rows] = np.where(aims >= 0, here[aims], -1)
-
-    missed = ~cells["found"] & ~cells["crowd"]
-    missed &= ~cells.index.isin(aim[np.isin(error, ["class", "localisation"])])
-    cells.loc[missed, "error"] = "missed"
+    names = culture_names(matched.truth)
+    position = {image["id"]: index for index, image in enumerate(matched.truth["images"])}
+    records = matched.records
     detections = pd.DataFrame(
         {
-            "image": image,
-            "culture": culture,
-            "score": np.array([record["score"] for record in predictions], float),
-            "error": error,
-            "cell": aim,
-            "counted": counted,
+            "image": np.array([position[record["image_id"]] for record in records], int),
+            "culture": np.array([names[record["category_id"]] for record in records], object),
+            "score": np.array([record["score"] for record in records], float),
+            "error": np.full(len(records), "background", object),
+            "cell": np.full(len(records), -1),
+            "counted": np.zeros(len(records), bool),
         }
     )
-    return Labelled(cells.drop(columns="crowd"), detections)
+    ranking = matched.ranking(iou_type)
+    detections.loc[ranking.record, "cell"] = ranking.cell[0]
+    detections.loc[ranking.record, "counted"] = ranking.counted[0]
+    detections.loc[detections["cell"] >= 0, "error"] = ""
+    cells = matched.cells.assign(found=matched.cells.index.isin(detections["cell"]), error="")
+
+    cells_of = dict(iter(cells[~cells["crowd"]].groupby("image")))
+    key = {"bbox": "bbox", "segm": "segmentation"}[iou_type]
+    true = [annotation[key] for annotation in matched.truth["annotations"]]
+    wrong = detections[detections["counted"] & (detections["error"] != "")]
+    for image, false in wrong.groupby("image"):
+        if image not in cells_of:
+            continue
+        here = cells_of[image]
+        masks = [records[row][key] for row in false.index], [true[cell] for cell in here.index]
+        overlaps = np.asarray(rle.iou(*masks, [False] * len(here)))
+        same = false["culture"].to_numpy()[:, None] == here["culture"].to_numpy()
+        kinds, aims = _kinds(overlaps, same, here["found"].to_numpy())
+        detections.loc[false.index, "error"] = kinds
+        detections.loc[false.index, "cell"] = np.where(aims >= 0, here.index[aims], -1)
+
+    aimed_at = detections["cell"][detections["error"].isin(["class", "localisation"])]
+    missed = ~cells["found"] & ~cells["crowd"] & ~cells.index.isin(aimed_at)
+    cells.loc[missed, "error"] = "missed"
+    return Labelled(cells, detections)
 
 
 def _kinds(overlaps, same, found):
@@ -146,89 +128,66 @@ def _kinds(overlaps, same, found):
     return kinds, aims
 
 
-def decompose(ground_truth, predictions, iou_type="segm"):
-    """Number of errors of each kind, and what mending them would bring.
+def decompose(matched, iou_type="segm") -> pd.DataFrame:
+    """Number of errors of each kind, and what correcting them would bring.
 
     Parameters
     ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
+    matched : Matched
     iou_type : {"bbox", "segm"}
 
     Returns
     -------
     pandas.DataFrame
         Index culture (``"all"`` is the mean over those with cells) and error; columns ``n``
-        (errors), ``AP50`` (as it is, percent) and ``gain`` (points of AP50 that mending this kind
-        alone would bring). The gains do not add up to what is lacking: mending one kind changes
-        what another costs.
+        (errors), ``AP50`` (as it is, percent) and ``gain`` (points of AP50 that correcting this
+        kind alone would bring). The gains do not add up to what is lacking: correcting one kind
+        changes what another costs.
     """
-    labelled = label_errors(ground_truth, predictions, iou_type)
-    matches = match_classes(ground_truth, predictions, iou_type)
-    names = {category["id"]: category["name"] for category in ground_truth["categories"]}
-    matches = {names[key]: _first_row(m) for key, m in matches.items() if m.cells.any()}
-    before = {name: _ap50(found) for name, found in matches.items()}
+    labelled = label_errors(matched, iou_type)
+    faults = labelled.faults
+    counts = faults.groupby(["culture", "error"]).size()
     rows = []
-    for error in ERRORS:
-        for name, found in matches.items():
-            mended = _mend(found, name, error, labelled)
-            rows.append((name, error, _count(labelled, name, error), before[name], mended))
-    table = pd.DataFrame(rows, columns=["culture", "error", "n", "AP50", "mended"])
-    table["gain"] = table.pop("mended") - table["AP50"]
-    means = table.groupby("error", sort=False)[["AP50", "gain"]].mean()
-    means["n"] = [_count(labelled, None, error) for error in means.index]
-    means = means.reset_index().assign(culture="all")
-    table = pd.concat([means, table], ignore_index=True)
-    order = ["all", *matches]
-    return table.set_index(["culture", "error"])[["n", "AP50", "gain"]].reindex(
-        [(culture, error) for culture in order for error in ERRORS]
-    )
-
-
-def _first_row(matches):
-    return replace(
-        matches, hit=matches.hit[[_ROW]], counted=matches.counted[[_ROW]], cell=matches.cell[[_ROW]]
-    )
+    for culture, matches in matched.by_culture(iou_type).items():
+        if matches.cells.any():
+            matches = matches.at_half()
+            ap50 = _ap50(matches)
+            for error in ERRORS:
+                gain = _ap50(_corrected(matches, culture, error, labelled)) - ap50
+                rows.append((culture, error, counts.get((culture, error), 0), ap50, gain))
+    table = pd.DataFrame(rows, columns=["culture", "error", "n", "AP50", "gain"])
+    means = table.groupby("error")[["AP50", "gain"]].mean().reindex(list(ERRORS)).reset_index()
+    means["n"] = [int((faults["error"] == error).sum()) for error in ERRORS]
+    table = pd.concat([means.assign(culture="all"), table])
+    return table.set_index(["culture", "error"])[["n", "AP50", "gain"]]
 
 
 def _ap50(matches):
-    return 100 * float(average_precision(matches)[0][0, 0])
+    """AP at the first overlap, percent; 0 where no cell is left."""
+    return 100 * float(average_precision(matches)[0][0, 0]) if matches.cells.any() else 0.0
 
 
-def _count(labelled, culture, error):
-    table = labelled.cells if error == "missed" else labelled.detections
-    kept = table["error"] == error
-    if error != "missed":
-        kept &= table["counted"]
-    if culture is not None:
-        kept &= table["culture"] == culture
-    return int(kept.sum())
+def _corrected(matches, culture, error, labelled):
+    """The matches of a culture when all errors of one kind are corrected.
 
-
-def _mend(matches, culture, error, labelled):
-    """AP50 of a culture when all errors of one kind are mended, percent.
-
-    A false detection of the kind disappears; where it aims at a cell that nobody found, the surest
-    one for each such cell becomes right instead (for a wrong class, in the culture of the cell).
+    A false detection of the kind disappears; where it aims at a cell that nobody found, the one
+    with the highest score for each such cell becomes right instead (for a wrong class, in the
+    culture of the cell).
     """
     cells, detections = labelled.cells, labelled.detections
     if error == "missed":
         lost = cells[(cells["culture"] == culture) & (cells["error"] == "missed")]
         left = matches.cells - np.bincount(lost["image"], minlength=matches.cells.size)
-        return _ap50(replace(matches, cells=left)) if left.any() else 0.0
-
+        return replace(matches, cells=left)
     faulty = detections[(detections["error"] == error) & detections["counted"]]
-    aims = faulty[faulty["cell"] >= 0]
-    aims = aims[~cells["found"].to_numpy()[aims["cell"]]]
-    aims = aims.sort_values("score", ascending=False, kind="stable").drop_duplicates("cell")
-    aims = aims[cells["culture"].to_numpy()[aims["cell"]] == culture]
+    aimed = faulty[faulty["cell"] >= 0].sort_values("score", ascending=False, kind="stable")
+    aimed = aimed.drop_duplicates("cell").join(cells[["culture", "found"]], "cell", rsuffix="_true")
+    right = aimed[~aimed["found"].astype(bool) & (aimed["culture_true"] == culture)]
     kept = ~np.isin(matches.record, faulty.index)
-    score = np.concatenate([matches.score[kept], aims["score"]])
+    score = np.concatenate([matches.score[kept], right["score"]])
     order = np.argsort(-score, kind="stable")
-    image = np.concatenate([matches.image[kept], aims["image"]]).astype(int)[order]
-    true = np.ones((1, len(aims)), bool)
+    image = np.concatenate([matches.image[kept], right["image"]]).astype(int)[order]
+    true = np.ones((1, len(right)), bool)
     hit = np.concatenate([matches.hit[:, kept], true], axis=1)[:, order]
     counted = np.concatenate([matches.counted[:, kept], true], axis=1)[:, order]
-    return _ap50(replace(matches, image=image, hit=hit, counted=counted))
+    return replace(matches, image=image, hit=hit, counted=counted)

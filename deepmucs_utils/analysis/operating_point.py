@@ -1,8 +1,8 @@
-"""From ranked detections to cells one can count: a score to trust, and one name for each cell.
+"""From ranked detections to cells one can count: a threshold, and one name for each cell.
 
-AP judges the whole ranking. Whoever counts cells needs a list of them: detections below a score
+AP evaluates the whole ranking. Counting cells needs a list of them: detections below a threshold
 are left out, and where two of them claim the same pixels, as when a model gives one cell two
-names, the surer one stays.
+names, the one with the higher score stays.
 """
 
 import math
@@ -11,18 +11,15 @@ import numpy as np
 import pandas as pd
 from hotcoco import mask as rle
 
-from deepmucs_utils.analysis.error_kinds import FOUND, label_errors
+from deepmucs_utils.analysis.error_kinds import FOUND
 
 
-def best_threshold(ground_truth, predictions, iou_type="segm"):
-    """Score at which precision and recall are best together, to be chosen on val.
+def best_threshold(matched, iou_type="segm") -> tuple[float, float]:
+    """Score at which precision and recall are best together; to be chosen on a validation set.
 
     Parameters
     ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
+    matched : Matched
     iou_type : {"bbox", "segm"}
 
     Returns
@@ -32,23 +29,21 @@ def best_threshold(ground_truth, predictions, iou_type="segm"):
         nothing is kept, where no detection is right.
     f1 : float
         Harmonic mean of precision and recall there, all cultures together, between 0 and 1; a
-        detection is right if it has the cell's culture and half of its area (IoU 0.5).
+        detection is right if it has the cell's culture and an IoU of at least 0.5 with it.
     """
-    detections = label_errors(ground_truth, predictions, iou_type).detections
-    detections = detections[detections["counted"]]
-    detections = detections.sort_values("score", ascending=False, kind="stable")
-    right = np.cumsum(detections["error"] == "")
-    cells = sum(not a.get("iscrowd") for a in ground_truth["annotations"])
-    if not len(right) or right.iloc[-1] == 0:
+    ranking = matched.ranking(iou_type)
+    counted = ranking.counted[0]
+    right = np.cumsum(ranking.hit[0][counted])
+    if not right.any():
         return math.inf, 0.0
-    f1 = pd.Series(2 * right.to_numpy() / (np.arange(len(right)) + 1 + cells))
-    f1 = f1.groupby(detections["score"].to_numpy()).last()  # equal scores come in together
+    f1 = pd.Series(2 * right / (np.arange(1, right.size + 1) + ranking.cells.sum()))
+    f1 = f1.groupby(ranking.score[counted]).last()  # equal scores come in together
     best = f1[f1 == f1.max()]
     return float(best.index[-1]), float(best.iloc[-1])
 
 
-def confident(predictions, threshold, overlap=FOUND):
-    """Detections to count: sure enough, and one for each object.
+def confident(predictions, threshold, overlap=FOUND) -> list[dict]:
+    """Detections to count: above a threshold, and one for each object.
 
     Parameters
     ----------
@@ -57,8 +52,8 @@ def confident(predictions, threshold, overlap=FOUND):
     threshold : float
         Smallest score to keep.
     overlap : float
-        A detection goes when its mask's IoU with a surer one's, of whatever culture, is this or
-        more.
+        A detection is dropped when its mask has this IoU or more with one of a higher score, of
+        whatever culture.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""The paper's statements on cultures and training sets, each held or not held on one's own data.
+"""The paper's statements on cultures and training sets, each held or not held on your data.
 
-Paper, section V, "Results". Its three training sets are the smallest, the middle and the largest
-of one's own; statements are on segmentation mAP.
+Paper, section V, "Results". Its three training sets stand for your smallest, middle and
+largest one; statements are on segmentation mAP.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Claim:
     sets : tuple of int
         Which training sets it is on: 0 the smallest, 1, 2.
     cultures : tuple of str
-        Cultures that it names; without them it cannot be judged.
+        Cultures that it names; without them it cannot be checked.
     holds : callable
         Takes a list with the AP by culture (pandas.Series, percent) of each of ``sets``; gives
         whether the statement holds.
@@ -72,12 +72,12 @@ CLAIMS = (
 )
 
 
-def judge(result, min_cells=MIN_CELLS):
-    """Judge the paper's statements on three models.
+def check_claims(result, min_cells=MIN_CELLS) -> pd.DataFrame:
+    """Check the paper's statements on three models.
 
     Parameters
     ----------
-    result : bootstrap.Bootstrap
+    result : intervals.Bootstrap
         Of the segmentation AP of the models trained on the smallest, the middle and the largest
         set, in this order.
     min_cells : int
@@ -86,12 +86,12 @@ def judge(result, min_cells=MIN_CELLS):
     Returns
     -------
     pandas.DataFrame
-        One row a statement: ``statement``, ``held`` (``"held"``, ``"not held"`` on the set itself,
-        or ``"not testable"`` where a culture that it names is lacking, or more than half of all
-        are), ``share`` (percent of the bootstrap replicates in which it holds), ``here`` (what was
-        found, in words).
+        One row per statement: ``statement``, ``held`` (``"held"``, ``"not held"`` on the set
+        itself, or ``"not testable"`` where a culture that it names is lacking, or more than half
+        of all are), ``share`` (percent of the bootstrap replicates in which it holds), ``here``
+        (what was found, in words).
     """
-    names = list(result.replicates.columns)
+    names = list(result.models["model"].unique())
     counts = result.models.drop_duplicates("culture").set_index("culture")["n"].drop("all")
     kept = [culture for culture, n in counts.items() if n >= min_cells]
     rows = []

@@ -10,20 +10,17 @@ import pandas as pd
 from deepmucs_utils.analysis.error_kinds import ERRORS, label_errors
 from deepmucs_utils.analysis.operating_point import confident
 from deepmucs_utils.data.cultures import LABELS
-from deepmucs_utils.evaluation.matching import RECALLS, match_classes
+from deepmucs_utils.evaluation.matching import Matched, average_precision
 
 LEAST_CELLS = 8  # of an image to be shown: with fewer, one cell decides
 
 
-def image_ap50(ground_truth, predictions, iou_type="segm"):
+def image_ap50(matched, iou_type="segm") -> np.ndarray:
     """AP50 of each image by itself, the mean over the cultures that it holds.
 
     Parameters
     ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
+    matched : Matched
     iou_type : {"bbox", "segm"}
 
     Returns
@@ -31,34 +28,21 @@ def image_ap50(ground_truth, predictions, iou_type="segm"):
     ndarray of float, shape (I,)
         Percent, images in the order of the ground truth; NaN for an image without cells.
     """
-    n_images = len(ground_truth["images"])
-    total, cultures = np.zeros(n_images), np.zeros(n_images, int)
-    for matches in match_classes(ground_truth, predictions, iou_type).values():
-        cultures += matches.cells > 0
-        order = np.argsort(matches.image, kind="stable")  # within an image still by score
-        order = order[matches.counted[0, order]]
-        starts = np.searchsorted(matches.image[order], np.arange(n_images + 1))
-        hits = matches.hit[0, order]
-        for image in np.flatnonzero(matches.cells):
-            part = hits[starts[image] : starts[image + 1]]
-            true = np.cumsum(part)[part]
-            precision = true / (np.flatnonzero(part) + 1)
-            best = np.maximum.accumulate(precision[::-1])[::-1]
-            reached = np.searchsorted(RECALLS, true / matches.cells[image], side="right")
-            total[image] += (np.diff(reached, prepend=0) * best).sum() / RECALLS.size
-    with np.errstate(invalid="ignore"):
-        return 100 * total / cultures
+    matches = matched.by_culture(iou_type).values()
+    ap50 = np.full((len(matches), len(matched.truth["images"])), np.nan)
+    for row, found in zip(ap50, matches, strict=True):
+        holds = np.flatnonzero(found.cells)
+        alone = np.eye(row.size, dtype=int)[holds]  # for each image a set that holds it alone
+        row[holds] = average_precision(found.at_half(), alone)[0][0]
+    return 100 * pd.DataFrame(ap50).mean().to_numpy()
 
 
-def image_table(ground_truth, predictions, threshold, iou_type="segm"):
+def image_table(matched, threshold, iou_type="segm") -> pd.DataFrame:
     """What happened in each image.
 
     Parameters
     ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
+    matched : Matched
     threshold : float
         Errors are those of the detections that `operating_point.confident` keeps; AP50 is that of
         all detections.
@@ -67,55 +51,39 @@ def image_table(ground_truth, predictions, threshold, iou_type="segm"):
     Returns
     -------
     pandas.DataFrame
-        One row an image, in the order of the ground truth: ``image_id``, ``file_name``, ``cells``,
-        ``cultures`` (how many it holds), ``AP50`` (percent), the number of each of `ERRORS`,
-        ``dominant`` (the most frequent error, the first of them if several are; empty for none)
-        and ``words``.
+        One row per image, in the order of the ground truth: ``image_id``, ``file_name``,
+        ``cells``, ``cultures`` (how many it holds), ``AP50`` (percent), the number of each of
+        `ERRORS`, ``dominant`` (the most frequent error, the first of them if several are; empty
+        for none) and ``words``.
     """
-    kept = confident(predictions, threshold)
-    labelled = label_errors(ground_truth, kept, iou_type)
-    cells, detections = labelled.cells, labelled.detections
-    wrong = detections[detections["counted"] & (detections["error"] != "")]
-    missed = cells[cells["error"] == "missed"]
-    images = ground_truth["images"]
-    counts = pd.DataFrame(
+    kept = Matched(matched.truth, confident(matched.records, threshold))
+    labelled = label_errors(kept, iou_type)
+    images = pd.DataFrame(
         {
-            error: np.bincount(table["image"][table["error"] == error], minlength=len(images))
-            for error in ERRORS
-            for table in [missed if error == "missed" else wrong]
+            "image_id": image["id"],
+            "file_name": image.get("file_name", str(image["id"])),
         }
+        for image in matched.truth["images"]
     )
-    by_image = cells.groupby("image")["culture"]
-    dominant = np.where(counts.any(axis=1), counts.to_numpy().argmax(axis=1), -1)
-    wrong_of, missed_of = dict(iter(wrong.groupby("image"))), dict(iter(missed.groupby("image")))
-    n_cells = by_image.size().reindex(range(len(images)), fill_value=0)
-    words = []
-    for image, kind in enumerate(dominant):
-        if kind < 0:
-            words.append(_all_right(n_cells[image]))
-            continue
-        faulty = (missed_of if ERRORS[kind] == "missed" else wrong_of)[image]
-        faulty = faulty[faulty["error"] == ERRORS[kind]]
-        words.append(_describe(ERRORS[kind], faulty, n_cells[image], cells))
-    return pd.DataFrame(
-        {
-            "image_id": [image["id"] for image in images],
-            "file_name": [image.get("file_name", str(image["id"])) for image in images],
-            "cells": n_cells.to_numpy(),
-            "cultures": by_image.nunique().reindex(range(len(images)), fill_value=0).to_numpy(),
-            "AP50": image_ap50(ground_truth, predictions, iou_type),
-        }
-        | {error: counts[error].to_numpy() for error in ERRORS}
-        | {"dominant": [ERRORS[kind] if kind >= 0 else "" for kind in dominant], "words": words}
-    )
+    by_image = labelled.cells.groupby("image")["culture"]
+    counts = pd.crosstab(labelled.faults["image"], labelled.faults["error"])
+    counts = counts.reindex(index=images.index, columns=list(ERRORS), fill_value=0)
+    numbers = pd.DataFrame({"cells": by_image.size(), "cultures": by_image.nunique()})
+    numbers = numbers.reindex(images.index, fill_value=0)
+    table = images.join(numbers).assign(AP50=image_ap50(matched, iou_type)).join(counts)
+    table["dominant"] = counts.idxmax(axis=1).where(counts.any(axis=1), "")
+    faults = dict(iter(labelled.faults.groupby(["image", "error"])))
+    table["words"] = [
+        _in_words(error, faults.get((image, error)), n, labelled.cells)
+        for image, n, error in zip(table.index, table["cells"], table["dominant"], strict=True)
+    ]
+    return table
 
 
-def _all_right(n):
-    return "no cells, none predicted" if n == 0 else f"all {n} cells right"
-
-
-def _describe(error, faulty, n_cells, cells):
-    """One sentence without a full stop on the images' most frequent error."""
+def _in_words(error, faulty, n_cells, cells):
+    """One sentence without a full stop on the most frequent error of an image."""
+    if not error:
+        return f"all {n_cells} cells right" if n_cells else "no cells, none predicted"
     n, of = len(faulty), f"of {n_cells} cells"
     if error == "missed":
         return f"missed: {n} {of} ({_list(faulty['culture'])})"

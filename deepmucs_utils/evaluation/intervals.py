@@ -1,133 +1,156 @@
-"""Every number of a model's metrics with its interval, in one go."""
+"""How sure is an AP, and is one model better than another? Intervals over donor blocks."""
 
-import math
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from deepmucs_utils.evaluation.matching import average_precision, match_classes, metric_rows
-from deepmucs_utils.evaluation.metrics import AREA_RANGES, IOU_TYPES, METRICS, blank_few, evaluate
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
-from deepmucs_utils.evaluation.resampling import (
-    blocks_with_cells,
-    describe,
-    draw_images,
-    image_blocks,
-    interval,
-)
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES
+from deepmucs_utils.evaluation.metrics import METRICS, evaluate, metric_rows
+from deepmucs_utils.evaluation.resampling import resample
 
 
-def evaluate_with_intervals(ground_truth, predictions, replicates=1000, seed=0, confidence=0.95):
-    """Detection and segmentation metrics with bootstrap intervals over donor blocks.
+@dataclass(frozen=True)
+class Bootstrap:
+    """Intervals for models and for their differences.
 
     Parameters
     ----------
-    ground_truth, predictions : str or Path
-        See `metrics.evaluate`.
+    models : pandas.DataFrame
+        Columns model, culture, n (cells), estimate, low, high; in percent. Culture ``"all"`` is
+        the mean over cultures.
+    differences : pandas.DataFrame
+        Columns first, second, culture, n, estimate, low, high; second minus first, in points.
+    by_culture : pandas.DataFrame
+        Each culture in each replicate, columns (model, culture), percent; row 0 is the set itself.
+    n_blocks : int
+        How many blocks were resampled.
+    note : str
+        What the intervals are conditional on, for the caption of a table or figure.
+    """
+
+    models: pd.DataFrame
+    differences: pd.DataFrame
+    by_culture: pd.DataFrame
+    n_blocks: int
+    note: str
+
+
+def bootstrap(
+    models, replicates=1000, seed=0, metric="AP", iou_type="segm", confidence=0.95
+) -> Bootstrap:
+    """Intervals of an AP for each model, and for the difference of each pair.
+
+    Parameters
+    ----------
+    models : dict of str to Matched
+        By name, in the order of the comparison; all on the same ground truth. Images may have a
+        ``block``; without it each image is its own block.
+    replicates, seed : int
+        See `resample`.
+    metric : str
+        A key of `METRICS`.
+    iou_type : {"bbox", "segm"}
+    confidence : float
+        Nominal coverage of the intervals.
+
+    Returns
+    -------
+    Bootstrap
+
+    Raises
+    ------
+    DeepMuCSError
+        If the metric is unknown, or see `resample`.
+
+    Notes
+    -----
+    Low and high are NaN where only one block holds the culture.
+
+    AP on few cells is optimistic, since it reads the best precision at each recall or beyond, and
+    a replicate, with fewer different cells, is more so: its percentiles lie above the truth. So the
+    interval is ``estimate - bias ± t * error``: bias is the replicates' mean minus the estimate,
+    error their standard deviation times ``sqrt(B / (B - 1))``, t Student's for B - 1 degrees of
+    freedom, B the number of blocks (for a single culture, of those that hold it). In simulations
+    (78 images in 6 to 78 blocks, 117 cells of a culture, true AP 34, measured 1.1 to 1.5 points too
+    high on average), nominal 95 % intervals covered the truth in 92 to 95 % of 200 sets, where
+    percentiles did in 56 to 88 %; for the difference of two models it was 88 to 93 %. With 32 cells
+    of a culture in 40 images it was 80 % for an AP, 88 % for a difference: below that, trust
+    differences only.
+    """
+    if metric not in METRICS:
+        raise DeepMuCSError(f"metric {metric!r} is unknown; expected one of {', '.join(METRICS)}.")
+    drawn = resample(models, [metric], iou_type, replicates, seed)
+    values = drawn.values[metric]
+    of_models = [
+        {"model": name, "culture": culture, "n": n}
+        | _clipped(drawn.interval(values[name, culture], culture, confidence))
+        for name in models
+        for culture, n in drawn.cells.items()
+    ]
+    of_pairs = [
+        {"first": one, "second": two, "culture": culture, "n": n}
+        | drawn.interval(values[two, culture] - values[one, culture], culture, confidence)
+        for one, two in combinations(models, 2)
+        for culture, n in drawn.cells.items()
+    ]
+    numbers = ["culture", "n", "estimate", "low", "high"]
+    return Bootstrap(
+        models=pd.DataFrame(of_models),
+        differences=pd.DataFrame(of_pairs, columns=["first", "second", *numbers]),
+        by_culture=values.drop(columns="all", level=1),
+        n_blocks=drawn.n_blocks,
+        note=drawn.note(confidence),
+    )
+
+
+def evaluate_with_intervals(matched, replicates=1000, seed=0, confidence=0.95) -> dict:
+    """Detection and segmentation metrics of one model, each with its interval.
+
+    Parameters
+    ----------
+    matched : Matched
     replicates, seed, confidence
-        See `bootstrap.bootstrap`, whose intervals these are.
+        See `bootstrap`, whose intervals these are.
 
     Returns
     -------
     dict
         As from `metrics.evaluate`. Beside each AP and AR stands ``"… interval"``, its two limits
         in percent, for the means over cultures and for each culture; and ``"intervals"`` says what
-        they rest on: ``n_blocks``, ``replicates`` and ``note``. Limits are NaN where there is but
+        they rest on: ``n_blocks``, ``replicates`` and ``note``. Limits are NaN where there is only
         one block or no cell.
 
     Notes
     -----
     Each area range is drawn on its own, so that no replicate loses a culture that has cells in it.
     """
-    truth = read_ground_truth(ground_truth)
-    records = read_predictions(predictions, truth)
-    metrics = evaluate(ground_truth, predictions)
-    blocks, by_image = image_blocks(truth, ground_truth)
-    n_blocks = int(blocks.max()) + 1
-    names = {category["id"]: category["name"] for category in truth["categories"]}
-    most_drawn, held = replicates, None
-    steps = [(iou_type, area) for iou_type in IOU_TYPES for area in AREA_RANGES]
-    for iou_type, area in tqdm(steps, desc="bootstrap", disable=None):
-        matches = {
-            category: found
-            for category, found in match_classes(truth, records, iou_type, area).items()
-            if found.cells.any()
-        }
-        limits, drawn, held_here = _limits(matches, area, blocks, replicates, seed, confidence)
-        most_drawn = max(most_drawn, drawn)
-        held = held_here if area == "all" else held
-        for metric, by_category in limits.items():
-            key = f"{metric} interval"
-            metrics[iou_type][key] = by_category.pop("all")
-            for category, name in names.items():
-                nothing = [np.nan, np.nan]
-                metrics[iou_type]["per_class"][name][key] = by_category.get(category, nothing)
-    note = describe(held, n_blocks, by_image, replicates, most_drawn, confidence)
-    return metrics | {"intervals": {"n_blocks": n_blocks, "replicates": replicates, "note": note}}
+    metrics = evaluate(matched)
+    drawn = {}
+    for iou_type in IOU_TYPES:
+        numbers = {"all": metrics[iou_type], **metrics[iou_type]["per_class"]}
+        for area in AREA_RANGES:
+            wanted = [name for name in (*METRICS, "AR") if metric_rows(name)[1] == area]
+            for name in wanted:
+                for values in numbers.values():
+                    values[f"{name} interval"] = [np.nan, np.nan]
+            if not metrics[iou_type]["n" if area == "all" else f"n{area[0]}"]:
+                continue
+            found = resample({"": matched}, wanted, iou_type, replicates, seed)
+            drawn[iou_type, area] = found
+            for (name, _, culture), values in found.values.items():
+                limits = _clipped(found.interval(values, culture, confidence))
+                numbers[culture][f"{name} interval"] = [limits["low"], limits["high"]]
+    rest = {"n_blocks": 0, "note": "No cell: no interval can be given."}
+    if drawn:
+        whole, most = drawn["segm", "all"], max(found.drawn for found in drawn.values())
+        rest = {"n_blocks": whole.n_blocks, "note": whole.note(confidence, most)}
+    return metrics | {"intervals": rest | {"replicates": replicates}}
 
 
-def _limits(matches, area, blocks, replicates, seed, confidence):
-    """Limits in percent of the metrics of one area range, by category and for ``"all"``; how many
-    draws were made; in how many blocks each category has cells."""
-    wanted = {name: metric_rows(name)[0] for name in METRICS if METRICS[name][1] == area}
-    if area == "all":
-        wanted["AR"] = slice(None)
-    if not matches:
-        return {name: {"all": [np.nan, np.nan]} for name in wanted}, 0, np.ones(1, int)
-    cells = np.stack([found.cells for found in matches.values()])
-    weights, drawn = draw_images(blocks, cells, replicates, seed)
-    weights = np.vstack([np.ones_like(blocks), weights])
-    values = {name: {} for name in wanted}
-    for category, found in matches.items():
-        precision, recall = average_precision(found, weights)
-        for name, rows in wanted.items():
-            curve = recall if name == "AR" else precision
-            values[name][category] = 100 * curve[rows].mean(axis=0)
-    for by_category in values.values():
-        by_category["all"] = np.mean(list(by_category.values()), axis=0)
-    held = blocks_with_cells(blocks, cells)
-    held_by = dict(zip(matches, held.tolist(), strict=True))
-    held_by["all"] = int(blocks.max()) + 1 if (held > 1).any() else 1
-    limits = {
-        name: {
-            category: _pair(interval(numbers, held_by[category], confidence))
-            for category, numbers in by_category.items()
-        }
-        for name, by_category in values.items()
-    }
-    return limits, drawn, held
-
-
-def _pair(limits):
-    return np.clip([limits["low"], limits["high"]], 0, 100).tolist()
-
-
-def table_one_intervals(results):
-    """Table I with intervals: a row a training set and task, so that each entry has room.
-
-    Parameters
-    ----------
-    results : dict of str to dict
-        From `evaluate_with_intervals`, by the name of the training set.
-
-    Returns
-    -------
-    pandas.DataFrame of str
-        ``"12.3 [8.1, 15.9]"`` in percent, columns ``mAP, mAP50, …``; empty where a number rests on
-        fewer than `metrics.MIN_BIN` cells.
-    """
-    rows = {}
-    for name, metrics in results.items():
-        for side, iou_type in {"Det.": "bbox", "Seg.": "segm"}.items():
-            values = blank_few(metrics[iou_type])
-            rows[name, side] = {
-                "m" + key: "" if math.isnan(values[key]) else _with_limits(values, key)
-                for key in METRICS
-            }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["Train dataset", "task"])
-
-
-def _with_limits(values, key):
-    low, high = values[f"{key} interval"]
-    return f"{values[key]:.1f} [{low:.1f}, {high:.1f}]"
+def _clipped(limits):
+    """Limits of an AP, which lies between 0 and 100."""
+    low, high = np.clip([limits["low"], limits["high"]], 0, 100).tolist()
+    return limits | {"low": low, "high": high}

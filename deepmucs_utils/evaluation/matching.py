@@ -1,16 +1,33 @@
-"""Which detection found which cell: the one matching that all the analyses share.
+"""Which detection found which cell: the one matching that every metric and analysis shares.
 
-COCO's protocol matches within a culture, the surest detection first. The counting is hotcoco's;
-here its answer is laid out as arrays, a culture at a time, so that precision, recall and what they
-depend on are a few sums away.
+COCO's protocol, with LIVECell's settings, matches within a culture, the highest score first. The
+matching is hotcoco's, which gives pycocotools' numbers in a fraction of the time; here its answer
+is laid out as arrays, one culture at a time, so that precision and recall are a few sums away.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
+from hotcoco import COCO, COCOeval
 
-from deepmucs_utils.evaluation.metrics import METRICS, load_pair, match
+from deepmucs_utils.data.livecell import AREA_LIMITS
+from deepmucs_utils.evaluation.records import one_class, read_ground_truth, read_predictions
 
+IOU_TYPES = ("bbox", "segm")
+SMALL, LARGE = AREA_LIMITS
+#: Areas in square pixels, by LIVECell's limits, where COCO has 32**2 and 96**2. As in COCO both
+#: ends belong to a range, so a cell of exactly 324 px² counts as small and as medium.
+AREA_RANGES = {
+    "all": (0, 1e10),
+    "small": (0, SMALL),
+    "medium": (SMALL, LARGE),
+    "large": (LARGE, 1e10),
+}
+#: Most detections per image; fields hold up to 3,000 cells, and COCO's own limit is 100. Every
+#: number here is read at the last one.
+MAX_DETECTIONS = (100, 500, 2000)
 OVERLAPS = np.arange(50, 100, 5) / 100
 RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 _CHUNK = 4_000_000  # detections times replicates that are in memory at once
@@ -44,33 +61,178 @@ class ClassMatches:
     cell: np.ndarray | None = None
     score: np.ndarray | None = None
 
+    def at_half(self) -> "ClassMatches":
+        """The same at the first overlap alone, an IoU of 0.5."""
+        return replace(self, hit=self.hit[:1], counted=self.counted[:1], cell=self.cell[:1])
 
-def match_classes(ground_truth, predictions, iou_type="segm", area="all"):
-    """Match one model's detections and put each culture's in falling order of score.
+
+@dataclass(frozen=True)
+class Matched:
+    """One model's detections on one set; each matching is made when first needed, and once.
+
+    Parameters
+    ----------
+    truth : dict
+        From `read_ground_truth`.
+    records : list of dict
+        From `read_predictions`.
+    source : str
+        The ground truth's file, named in errors.
+    """
+
+    truth: dict
+    records: list
+    source: str = "ground truth"
+    _pairs: dict = field(default_factory=dict, init=False, repr=False)
+    _classes: dict = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The annotations, see `cell_table`."""
+        return cell_table(self.truth)
+
+    @cached_property
+    def pooled(self) -> "Matched":
+        """The same with all cultures as one class, called ``cell``."""
+        return Matched(*one_class(self.truth, self.records), self.source)
+
+    def evaluation(self, iou_type="segm", areas=tuple(AREA_RANGES)) -> COCOeval:
+        """hotcoco's evaluation, matched but not accumulated.
+
+        Parameters
+        ----------
+        iou_type : {"bbox", "segm"}
+            Whether the overlap is that of boxes or of masks.
+        areas : sequence of str
+            Keys of `AREA_RANGES`.
+
+        Returns
+        -------
+        hotcoco.COCOeval
+
+        Notes
+        -----
+        A detection without a partner is left out of an area range that its own area is not in.
+        That area is the mask's for ``"segm"`` (as in detectron2; pycocotools takes the box's if a
+        record has both) and the box's for ``"bbox"``. A cell's area is always its mask's, so a
+        false box on a small cell can count as large, and APl is lower for boxes than for masks.
+        """
+        if iou_type not in self._pairs:
+            unused = {"bbox": "segmentation", "segm": "bbox"}[iou_type]
+            cells = COCO(self.truth)
+            self._pairs[iou_type] = (
+                cells,
+                cells.load_res(
+                    [
+                        {key: record[key] for key in record if key != unused}
+                        for record in self.records
+                    ]
+                ),
+            )
+        evaluation = COCOeval(*self._pairs[iou_type], iou_type)
+        evaluation.params.max_dets = list(MAX_DETECTIONS)
+        evaluation.params.area_rng = [list(AREA_RANGES[name]) for name in areas]
+        evaluation.params.area_rng_lbl = list(areas)
+        evaluation.evaluate()
+        return evaluation
+
+    def by_culture(self, iou_type="segm", area="all") -> dict[str, ClassMatches]:
+        """The matches of each culture.
+
+        Parameters
+        ----------
+        iou_type : {"bbox", "segm"}
+        area : str
+            A key of `AREA_RANGES`.
+
+        Returns
+        -------
+        dict of str to ClassMatches
+            By culture, in the order of category ids; cultures without cells are included. Images
+            are in the order of the ground truth, overlaps are those of `OVERLAPS`.
+        """
+        if (iou_type, area) not in self._classes:
+            position = {image["id"]: index for index, image in enumerate(self.truth["images"])}
+            names = culture_names(self.truth)
+            entries = {category: [] for category in names}
+            for entry in self.evaluation(iou_type, [area]).eval_imgs:
+                if entry is not None:
+                    entries[entry["category_id"]].append(entry)
+            self._classes[iou_type, area] = {
+                name: _arrange(entries[category], position) for category, name in names.items()
+            }
+        return self._classes[iou_type, area]
+
+    def ranking(self, iou_type="segm") -> ClassMatches:
+        """All cultures' detections in one ranking, at an IoU of 0.5.
+
+        A hit is still a cell of the detection's own culture.
+        """
+        parts = list(self.by_culture(iou_type).values())
+        together = [
+            np.concatenate([getattr(part.at_half(), name) for part in parts], axis=-1)
+            for name in ("image", "hit", "counted", "record", "cell", "score")
+        ]
+        order = np.argsort(-together[-1], kind="stable")
+        image, hit, counted, record, cell, score = (values[..., order] for values in together)
+        cells = np.sum([part.cells for part in parts], axis=0)
+        return ClassMatches(image, hit, counted, cells, record, cell, score)
+
+
+def match_files(ground_truth, predictions) -> Matched:
+    """Read a set's ground truth and one model's predictions, for `Matched`.
+
+    Parameters
+    ----------
+    ground_truth : str or Path
+        COCO json of the set, or the set's folder.
+    predictions : str or Path
+        COCO results list with boxes, scores and RLE masks.
+
+    Returns
+    -------
+    Matched
+
+    Raises
+    ------
+    DeepMuCSError
+        If a file cannot be read or a record makes no sense.
+    """
+    truth = read_ground_truth(ground_truth)
+    return Matched(truth, read_predictions(predictions, truth), str(ground_truth))
+
+
+def culture_names(ground_truth) -> dict[int, str]:
+    """Names of the cultures by category id, in the order of the ids."""
+    names = {category["id"]: category["name"] for category in ground_truth["categories"]}
+    return dict(sorted(names.items()))
+
+
+def cell_table(ground_truth) -> pd.DataFrame:
+    """One row per annotation, in the file's order.
 
     Parameters
     ----------
     ground_truth : dict
         From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
-    iou_type : {"bbox", "segm"}
-    area : str
-        A key of `AREA_RANGES`.
 
     Returns
     -------
-    dict of int to ClassMatches
-        By category id, in rising order; images in the order of the ground truth, overlaps as in
-        `OVERLAPS`.
+    pandas.DataFrame
+        Columns ``annotation_id`` (as in the file), ``image`` (index), ``culture``, ``area`` (px²),
+        ``crowd``.
     """
-    evaluation = match(*load_pair(ground_truth, predictions, iou_type), iou_type, areas=[area])
     position = {image["id"]: index for index, image in enumerate(ground_truth["images"])}
-    entries = {category["id"]: [] for category in ground_truth["categories"]}
-    for entry in evaluation.eval_imgs:
-        if entry is not None:
-            entries[entry["category_id"]].append(entry)
-    return {category: _arrange(entries[category], position) for category in sorted(entries)}
+    names, annotations = culture_names(ground_truth), ground_truth["annotations"]
+    return pd.DataFrame(
+        {
+            "annotation_id": [cell["source_id"] for cell in annotations],
+            "image": np.array([position[cell["image_id"]] for cell in annotations], int),
+            "culture": [names[cell["category_id"]] for cell in annotations],
+            "area": np.array([cell["area"] for cell in annotations], float),
+            "crowd": np.array([bool(cell.get("iscrowd")) for cell in annotations], bool),
+        }
+    )
 
 
 def _arrange(entries, position):
@@ -98,27 +260,7 @@ def _arrange(entries, position):
     )
 
 
-def metric_rows(metric):
-    """Rows of `OVERLAPS` that a metric is the mean of, and its area range.
-
-    Parameters
-    ----------
-    metric : str
-        A key of `METRICS`.
-
-    Returns
-    -------
-    rows : slice
-    area : str
-    """
-    overlap, area = METRICS[metric]
-    if overlap is None:
-        return slice(None), area
-    row = int(np.argmin(np.abs(OVERLAPS - overlap)))
-    return slice(row, row + 1), area
-
-
-def average_precision(matches, weights=None):
+def average_precision(matches, weights=None, among=None):
     """AP of one culture at each overlap, in weighted sets of images, all sets at once.
 
     Parameters
@@ -127,17 +269,15 @@ def average_precision(matches, weights=None):
     weights : ndarray of int, shape (R, I), optional
         How often each image is in each of R sets; by default there is one set, as it is. Every set
         must hold a cell of the culture.
+    among : ndarray of int, shape (I,), optional
+        Number of cells in each image to which the precision is normalised (Hoiem et al., ECCV
+        2012, section 3): the precision there would be with as many cells as these, found at the
+        same recall, beside the same false detections. By default the cells themselves.
 
     Returns
     -------
     precision, recall : ndarray of float, shape (T, R)
         AP and greatest recall, between 0 and 1.
-
-    Notes
-    -----
-    COCO reads, at each of 101 recalls, the best precision at that recall or a higher one. The
-    curve rises only at detections that found a cell, so it is worked out at these alone, each
-    taken as often as there are of the 101 recalls between the one before and itself.
     """
     if weights is None:
         weights = np.ones((1, matches.cells.size), int)
@@ -148,19 +288,58 @@ def average_precision(matches, weights=None):
         part = slice(start, start + columns)
         by_image = np.ascontiguousarray(weights[part].T, dtype=np.int32)
         cells = matches.cells @ by_image
+        scale = 1 if among is None else (among @ by_image) / cells
         before = None
         for row, (hit, counted) in enumerate(zip(matches.hit, matches.counted, strict=True)):
             if before is None or (counted != before).any():  # without crowds it is always the same
                 before, total = counted, _running_sum(by_image[matches.image[counted]])
             hits = np.flatnonzero(hit[counted])
             true = _running_sum(by_image[matches.image[counted][hits]])
-            precision = true / np.maximum(total[hits], 1)
-            best = np.maximum.accumulate(precision[::-1])[::-1]
-            reached = np.searchsorted(RECALLS, true / cells, side="right")
-            area[row, part] = (np.diff(reached, axis=0, prepend=0) * best).sum(axis=0)
+            among_all = total[hits] - true + true * scale
+            precision = true * scale / np.where(among_all > 0, among_all, 1)
+            area[row, part] = interpolated_ap(precision, true / cells)
             recall[row, part] = true[-1] / cells if len(true) else 0
-    return area / RECALLS.size, recall
+    return area, recall
 
 
 def _running_sum(weights):
     return np.cumsum(weights, axis=0, dtype=np.int32)
+
+
+def interpolated_precision(precision, recall):
+    """COCO's interpolation: at each of 101 recalls the best precision at that recall or beyond.
+
+    The curve falls only at detections that found a cell, so it is a staircase with one step for
+    each of these.
+
+    Parameters
+    ----------
+    precision, recall : ndarray of float, shape (n, …)
+        After each detection that found a cell, in falling order of score.
+
+    Returns
+    -------
+    precision : ndarray of float, shape (n, …)
+        Height of each step.
+    width : ndarray of int, shape (n, …)
+        How many of `RECALLS` lie on it; those beyond the last step have precision 0.
+    """
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    reached = np.searchsorted(RECALLS, recall, side="right")
+    return best, np.diff(reached, axis=0, prepend=0)
+
+
+def interpolated_ap(precision, recall):
+    """Mean of the interpolated precision over the 101 recalls: the AP, between 0 and 1.
+
+    Parameters
+    ----------
+    precision, recall
+        See `interpolated_precision`.
+
+    Returns
+    -------
+    ndarray of float, shape (…)
+    """
+    best, width = interpolated_precision(precision, recall)
+    return (best * width).sum(axis=0) / RECALLS.size

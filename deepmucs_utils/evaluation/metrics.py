@@ -11,27 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from hotcoco import COCO, COCOeval
 
 from deepmucs_utils.data.cultures import LABELS
-from deepmucs_utils.data.livecell import AREA_LIMITS
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES, OVERLAPS, culture_names
 from deepmucs_utils.files import write_text
 
-IOU_TYPES = ("bbox", "segm")
-SMALL, LARGE = AREA_LIMITS
-#: Areas in square pixels, by LIVECell's limits, where COCO has 32**2 and 96**2. As in COCO both
-#: ends belong to a range, so a cell of exactly 324 px² counts as small and as medium.
-AREA_RANGES = {
-    "all": (0, 1e10),
-    "small": (0, SMALL),
-    "medium": (SMALL, LARGE),
-    "large": (LARGE, 1e10),
-}
-#: Most detections an image; fields hold up to 3,000 cells, and COCO's own limit is 100. Every
-#: number here is read at the last one.
-MAX_DETECTIONS = (100, 500, 2000)
 #: Name of each AP: the overlap (None: the mean of 0.50, 0.55, … 0.95) and the area range.
 METRICS = {
     "AP": (None, "all"),
@@ -46,72 +31,33 @@ METRICS = {
 MIN_CELLS, MIN_BIN = 30, 20
 
 
-def load_pair(ground_truth, predictions, iou_type):
-    """Cells and detections as hotcoco's data sets.
+def metric_rows(metric):
+    """Rows of `OVERLAPS` that a metric is the mean of, and its area range.
 
     Parameters
     ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    predictions : list of dict
-        From `read_predictions`.
-    iou_type : {"bbox", "segm"}
-        Whether overlap is to be that of boxes or of masks.
+    metric : str
+        A key of `METRICS`, or ``"AR"``.
 
     Returns
     -------
-    cells, detections : hotcoco.COCO
-
-    Notes
-    -----
-    A detection without a partner is left out of an area range that its own area is not in. That
-    area is the mask's for ``"segm"`` (as detectron2 does it; pycocotools would take the box's if a
-    record has both) and the box's for ``"bbox"``. A cell's area is always its mask's, therefore a
-    false box on a small cell can count as large, and APl is lower for boxes than for masks.
+    rows : slice
+    area : str
     """
-    unused = {"bbox": "segmentation", "segm": "bbox"}[iou_type]
-    cells = COCO(ground_truth)
-    return cells, cells.load_res(
-        [{key: record[key] for key in record if key != unused} for record in predictions]
-    )
+    overlap, area = METRICS.get(metric, (None, "all"))
+    if overlap is None:
+        return slice(None), area
+    row = int(np.argmin(np.abs(OVERLAPS - overlap)))
+    return slice(row, row + 1), area
 
 
-def match(cells, detections, iou_type, areas=tuple(AREA_RANGES), pooled=False):
-    """Match detections to cells, image by image, at each overlap.
-
-    Parameters
-    ----------
-    cells, detections : hotcoco.COCO
-        From `load_pair`.
-    iou_type : {"bbox", "segm"}
-    areas : sequence of str
-        Keys of `AREA_RANGES`.
-    pooled : bool
-        Take all cultures for one class: is there a cell, whichever it be?
-
-    Returns
-    -------
-    hotcoco.COCOeval
-        Evaluated, not accumulated.
-    """
-    evaluation = COCOeval(cells, detections, iou_type)
-    evaluation.params.max_dets = list(MAX_DETECTIONS)
-    evaluation.params.area_rng = [list(AREA_RANGES[name]) for name in areas]
-    evaluation.params.area_rng_lbl = list(areas)
-    evaluation.params.use_cats = not pooled
-    evaluation.evaluate()
-    return evaluation
-
-
-def evaluate(ground_truth, predictions):
+def evaluate(matched):
     """Detection and segmentation metrics of one model on one set.
 
     Parameters
     ----------
-    ground_truth : str or Path
-        COCO json of the set.
-    predictions : str or Path
-        COCO results list with boxes, scores and RLE masks.
+    matched : Matched
+        From `matching.match_files`, or ``Matched(truth, records)``.
 
     Returns
     -------
@@ -123,27 +69,19 @@ def evaluate(ground_truth, predictions):
         cultures that have cells (in that range); NaN where there is none. ``"pooled"`` takes
         all cultures for one class, and is what compares with LIVECell's published numbers. Regions
         marked ``iscrowd`` are neither found nor missed, and not counted.
-
-    Raises
-    ------
-    DeepMuCSError
-        If a file cannot be read or a record makes no sense.
     """
-    truth = read_ground_truth(ground_truth)
-    records = read_predictions(predictions, truth)
-    counted = [annotation for annotation in truth["annotations"] if not annotation.get("iscrowd")]
-    metrics = {"n_images": len(truth["images"]), "n_cells": len(counted), "pooled": {}}
+    counted = matched.cells[~matched.cells["crowd"]]
+    everything = _count(counted["area"])
+    metrics = {"n_images": len(matched.truth["images"]), "n_cells": len(counted), "pooled": {}}
     for iou_type in IOU_TYPES:
-        pair = load_pair(truth, records, iou_type)
-        precision, recall = _curves(match(*pair, iou_type))
-        everything = _count(counted)
+        precision, recall = _curves(matched.evaluation(iou_type))
         metrics[iou_type] = everything | _summary(precision, recall)
         metrics[iou_type]["per_class"] = {
-            category["name"]: _count([c for c in counted if c["category_id"] == category["id"]])
+            name: _count(counted["area"][counted["culture"] == name])
             | _summary(precision[:, :, [index]], recall[:, [index]])
-            for index, category in enumerate(sorted(truth["categories"], key=lambda c: c["id"]))
+            for index, name in enumerate(culture_names(matched.truth).values())
         }
-        pooled = _summary(*_curves(match(*pair, iou_type, pooled=True)))
+        pooled = _summary(*_curves(matched.pooled.evaluation(iou_type)))
         metrics["pooled"][iou_type] = everything | pooled
     return metrics
 
@@ -157,14 +95,12 @@ def _curves(evaluation):
 
 
 def _summary(precision, recall):
+    """Each metric in percent."""
     summary = {}
-    for name, (overlap, area) in METRICS.items():
-        values = precision[..., list(AREA_RANGES).index(area)]
-        if overlap is not None:
-            values = values[round((overlap - 0.5) / 0.05)]
-        summary[name] = _percent(values)
-    summary["AR"] = _percent(recall[..., 0])
-    return summary
+    for name in METRICS:
+        rows, area = metric_rows(name)
+        summary[name] = _percent(precision[rows, ..., list(AREA_RANGES).index(area)])
+    return summary | {"AR": _percent(recall[..., 0])}
 
 
 def _percent(values):
@@ -172,13 +108,11 @@ def _percent(values):
     return 100 * float(known.mean()) if known.size else math.nan
 
 
-def _count(cells):
-    areas = np.array([cell["area"] for cell in cells])
-    count = {"n": areas.size}
-    for name in ("small", "medium", "large"):
-        low, high = AREA_RANGES[name]
-        count[f"n{name[0]}"] = int(((areas >= low) & (areas <= high)).sum())
-    return count
+def _count(areas):
+    """Number of cells, overall and in each area range."""
+    ranges = {name[0]: AREA_RANGES[name] for name in ("small", "medium", "large")}
+    counts = {f"n{key}": int(areas.between(*limits).sum()) for key, limits in ranges.items()}
+    return {"n": len(areas)} | counts
 
 
 def blank_few(values, min_cells=0, min_bin=MIN_BIN):
@@ -290,29 +224,6 @@ def _replace(tree, condition, replacement):
     if isinstance(tree, list):
         return [_replace(value, condition, replacement) for value in tree]
     return replacement if condition(tree) else tree
-
-
-def table_one(results):
-    """The paper's Table I: one row a training set, detection and segmentation side by side.
-
-    Parameters
-    ----------
-    results : dict of str to dict
-        Metrics, as `evaluate` returns them, by the name of the training set.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Percent; columns (mAP, Det.), (mAP, Seg.), (mAP50, Det.), … as in the paper.
-    """
-    sides = {"Det.": "bbox", "Seg.": "segm"}
-    return pd.DataFrame(
-        {
-            ("m" + key, side): {name: metrics[iou][key] for name, metrics in results.items()}
-            for key in METRICS
-            for side, iou in sides.items()
-        }
-    ).rename_axis("Train dataset")
 
 
 def per_class_table(metrics, iou_type="segm", min_cells=MIN_CELLS, min_bin=MIN_BIN):

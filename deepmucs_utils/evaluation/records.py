@@ -7,6 +7,7 @@ looked at once, and the first faulty one is named.
 
 import json
 import math
+from operator import itemgetter
 from pathlib import Path
 
 from hotcoco import mask as rle
@@ -23,9 +24,9 @@ def read_ground_truth(path):
     Parameters
     ----------
     path : str or Path
-        COCO json with ``images`` (id, height, width; optionally block), ``categories`` (id, name)
-        and ``annotations`` (image_id, category_id, bbox, area, segmentation as RLE or polygons;
-        optionally iscrowd).
+        A co-culture set's folder, or a COCO json with ``images`` (id, height, width; optionally
+        block), ``categories`` (id, name) and ``annotations`` (image_id, category_id, bbox, area,
+        segmentation as RLE or polygons; optionally iscrowd).
 
     Returns
     -------
@@ -40,6 +41,7 @@ def read_ground_truth(path):
         If the file cannot be read or a record is incomplete or contradicts another.
     """
     path = Path(path)
+    path = path / "annotations.json" if path.is_dir() else path
     content = _read_json(path)
     if not isinstance(content, dict):
         raise DeepMuCSError(
@@ -124,20 +126,25 @@ def one_class(ground_truth, records):
     ----------
     ground_truth : dict
         From `read_ground_truth`.
-    records : dict of str to list of dict
-        From `read_predictions`, by the model's name.
+    records : list of dict
+        From `read_predictions`.
 
     Returns
     -------
     ground_truth, records
-        Copies with another category id in each record.
+        Copies with another category id in each record, in the order of the former ids: so equal
+        scores are ranked as pycocotools ranks them without categories.
     """
-    named = {"category_id": 1}
+
+    cells, detections = (
+        [entry | {"category_id": 1} for entry in sorted(entries, key=itemgetter("category_id"))]
+        for entries in (ground_truth["annotations"], records)
+    )
     truth = ground_truth | {
         "categories": [{"id": 1, "name": "cell"}],
-        "annotations": [cell | named for cell in ground_truth["annotations"]],
+        "annotations": [cell | {"id": place + 1} for place, cell in enumerate(cells)],
     }
-    return truth, {name: [one | named for one in found] for name, found in records.items()}
+    return truth, detections
 
 
 def _read_json(path):

@@ -17,6 +17,7 @@ from deepmucs_utils.analysis.per_image import image_table
 from deepmucs_utils.data.cultures import COLOURS, LABELS
 from deepmucs_utils.data.masks import decode
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.matching import Matched
 from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 from deepmucs_utils.files import write_text
 from deepmucs_utils.plots.images import GREY, TRAINING_SET_COLOURS
@@ -57,7 +58,7 @@ def write_gallery(test_set, predictions, thresholds, path):
     for name, source in predictions.items():
         records = read_predictions(source, truth)
         kept = _by_image(confident(records, thresholds[name]))
-        models[name] = image_table(truth, records, thresholds[name]), kept
+        models[name] = image_table(Matched(truth, records), thresholds[name]), kept
     cells_of = _by_image(truth["annotations"])
     images = []
     for number, entry in enumerate(truth["images"]):

@@ -21,6 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.files import write_text
 from deepmucs_utils.segmentation.predict import predict_set
@@ -212,7 +213,7 @@ class Trainer:
         """AP on the validation set; the weights are kept when it is the best so far."""
         predictions = self.out / "val_predictions.json"
         predict_set(self.network, self.cfg, self.validation, predictions)
-        metrics = evaluate(self.validation.folder / "annotations.json", predictions)
+        metrics = evaluate(match_files(self.validation.folder, predictions))
         if metrics["segm"]["AP"] > self.best:
             self.best = metrics["segm"]["AP"]
             content = {"model": self.network.state_dict(), "iteration": self.iteration}

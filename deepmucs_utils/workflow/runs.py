@@ -257,12 +257,13 @@ def finish(p):
     dict
         The content of ``results.json``; see `write_results`.
     """
+    from deepmucs_utils.evaluation.matching import match_files
     from deepmucs_utils.evaluation.metrics import evaluate
 
     results = read_results(p)
     if results is None:
         predictions = predict(p)
-        results = write_results(p, evaluate(compose(p, "test") / "annotations.json", predictions))
+        results = write_results(p, evaluate(match_files(compose(p, "test"), predictions)))
     return results
 
 

@@ -6,8 +6,7 @@ import pytest
 from deepmucs_utils.analysis.confusion import calibration, confusion_by_image, confusion_matrix
 from deepmucs_utils.analysis.operating_point import confident
 from deepmucs_utils.data.cultures import CULTURE_NAMES
-from deepmucs_utils.evaluation.metrics import load_pair, match
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from deepmucs_utils.evaluation.matching import Matched, match_files
 from tests.coco_scenes import (
     ONE_WRONG_CLASS,
     THREE,
@@ -16,6 +15,7 @@ from tests.coco_scenes import (
     cell,
     detection,
     loaded,
+    matched,
     square,
     write,
 )
@@ -50,13 +50,13 @@ def test_sums_are_the_numbers_of_cells_and_detections_and_the_matrix_is_hotcocos
     tmp_path, iou_type
 ):
     paths = write(tmp_path, *blobs(seed=1, n_images=6, per_image=30))
-    truth = read_ground_truth(paths[0])
-    kept = confident(read_predictions(paths[1], truth), threshold=0.3)
+    found = match_files(*paths)
+    truth, kept = found.truth, confident(found.records, threshold=0.3)
     table = confusion_matrix(truth, kept, iou_type)
     ids = [annotation["category_id"] for annotation in truth["annotations"]]
     assert list(table.sum(axis=1)[:-1]) == list(np.bincount(ids, minlength=9)[1:])
     assert table.drop(columns="missed").to_numpy().sum() == len(kept)
-    theirs = match(*load_pair(truth, kept, iou_type), iou_type, areas=["all"]).confusion_matrix()
+    theirs = Matched(truth, kept).evaluation(iou_type, ["all"]).confusion_matrix()
     assert (table.to_numpy() == theirs["matrix"]).all()
     assert (confusion_by_image(truth, kept, iou_type).sum(axis=0) == table.to_numpy()).all()
 
@@ -71,23 +71,23 @@ def test_calibration_of_forty_scores():
         for image, (score, right) in enumerate([(0.75, 15), (0.95, 10)])
         for i in range(20)
     ]
-    table, error = calibration(*loaded(cells, found, n_images=2))
+    table, error = calibration(matched(cells, found, n_images=2))
     assert list(table["n"]) == [0, 0, 0, 0, 0, 0, 0, 20, 0, 20]
     assert table["right"][7] == pytest.approx(0.75) and table["right"][9] == pytest.approx(0.5)
     assert table["score"][9] == pytest.approx(0.95)
     assert error == pytest.approx(0.225)
-    few = calibration(*loaded(cells, found[:19], n_images=2))[0]
+    few = calibration(matched(cells, found[:19], n_images=2))[0]
     assert few["n"][7] == 19 and np.isnan(few["right"][7])
 
 
-def test_the_calibration_error_is_hotcocos(tmp_path):
-    paths = write(tmp_path, *blobs(seed=1, n_images=6, per_image=30))
-    truth = read_ground_truth(paths[0])
-    found = read_predictions(paths[1], truth)
-    evaluation = match(*load_pair(truth, found, "segm"), "segm", areas=["all"])
-    assert calibration(truth, found)[1] == pytest.approx(evaluation.calibration()["ece"])
+def test_a_score_on_the_edge_of_two_bins_belongs_to_the_upper_one():
+    """0.3, 0.6 and 0.7 are less than the edges that `linspace` gives by a rounding error."""
+    scores = np.arange(1, 10) / 10
+    found = [detection("A172", THREE[0], float(score)) for score in scores]
+    table, _ = calibration(matched(THREE_CELLS, found))
+    assert list(table["n"]) == [0] + [1] * 9
 
 
 def test_without_detections_there_is_nothing_to_calibrate():
-    table, error = calibration(*loaded(THREE_CELLS, []))
+    table, error = calibration(matched(THREE_CELLS, []))
     assert table["n"].sum() == 0 and np.isnan(error)

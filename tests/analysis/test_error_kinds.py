@@ -3,8 +3,7 @@
 import pytest
 
 from deepmucs_utils.analysis.error_kinds import ERRORS, decompose, label_errors
-from deepmucs_utils.evaluation.metrics import load_pair, match
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from deepmucs_utils.evaluation.matching import match_files
 from tests.coco_scenes import (
     ONE_WRONG_CLASS,
     THREE,
@@ -12,7 +11,7 @@ from tests.coco_scenes import (
     blobs,
     cell,
     detection,
-    loaded,
+    matched,
     square,
     write,
 )
@@ -22,18 +21,18 @@ TWO_OF_THREE = 100 * 67 / 101  # recalls 0, 0.01 … 0.66 are reached with preci
 
 
 def errors_of(*detections, cells=THREE_CELLS):
-    labelled = label_errors(*loaded(cells, list(detections)))
+    labelled = label_errors(matched(cells, list(detections)))
     return list(labelled.detections["error"]), list(labelled.cells["error"])
 
 
 def test_three_cells_one_wrong_class():
-    truth, found = loaded(THREE_CELLS, ONE_WRONG_CLASS)
-    labelled = label_errors(truth, found)
+    found = matched(THREE_CELLS, ONE_WRONG_CLASS)
+    labelled = label_errors(found)
     assert list(labelled.detections["error"]) == ["", "", "class"]
     assert list(labelled.detections["cell"]) == [0, 1, 2]
     assert list(labelled.cells["found"]) == [True, True, False]
     assert list(labelled.cells["error"]) == ["", "", ""]  # the third is lost to its name alone
-    table = decompose(truth, found).loc["all"]
+    table = decompose(found).loc["all"]
     assert table["n"].to_dict() == dict.fromkeys(ERRORS, 0) | {"class": 1}
     assert table["AP50"].to_list() == pytest.approx([TWO_OF_THREE] * 6)
     gain = dict.fromkeys(ERRORS, 0) | {"class": 100 - TWO_OF_THREE}
@@ -66,12 +65,12 @@ def test_the_surer_of_two_wrong_names_becomes_right_and_the_other_disappears():
         detection("BV2", THREE[0], 0.9),
         detection("A172", square(70, 70), 0.6),
     ]
-    assert decompose(*loaded(cells, found)).loc[("all", "class"), "gain"] == pytest.approx(100)
+    assert decompose(matched(cells, found)).loc[("all", "class"), "gain"] == pytest.approx(100)
 
 
 def test_a_missed_cell_costs_what_its_recall_costs():
     found = [detection("A172", place, 0.9) for place in THREE[:2]]
-    table = decompose(*loaded(THREE_CELLS, found)).loc["all"]
+    table = decompose(matched(THREE_CELLS, found)).loc["all"]
     assert table.loc["missed", "n"] == 1
     assert table.loc["missed", "gain"] == pytest.approx(100 - TWO_OF_THREE)
 
@@ -79,7 +78,7 @@ def test_a_missed_cell_costs_what_its_recall_costs():
 def test_a_detection_on_a_crowd_region_is_no_error():
     cells = [cell("A172", THREE[0]), cell("A172", square(40, 40, 30), iscrowd=1)]
     found = [detection("A172", THREE[0], 0.9), detection("A172", square(45, 45), 0.8)]
-    table = decompose(*loaded(cells, found)).loc["all"]
+    table = decompose(matched(cells, found)).loc["all"]
     assert table["n"].sum() == 0 and table.loc["class", "AP50"] == pytest.approx(100)
 
 
@@ -95,10 +94,9 @@ def test_a_detection_on_a_crowd_region_is_no_error():
 )
 def test_counts_and_gains_are_hotcocos(tmp_path, scene, within, iou_type):
     paths = write(tmp_path, *blobs(**scene))
-    truth = read_ground_truth(paths[0])
-    found = read_predictions(paths[1], truth)
-    theirs = match(*load_pair(truth, found, iou_type), iou_type, areas=["all"]).tide_errors()
-    ours = decompose(truth, found, iou_type).loc["all"]
+    found = match_files(*paths)
+    theirs = found.evaluation(iou_type, ["all"]).tide_errors()
+    ours = decompose(found, iou_type).loc["all"]
     assert ours["AP50"].to_list() == pytest.approx([100 * theirs["ap_base"]] * 6)
     assert ours["n"].to_list() == [theirs["counts"][key] for key in HOTCOCO]
     gains = [100 * theirs["delta_ap"][key] for key in HOTCOCO]
@@ -107,8 +105,7 @@ def test_counts_and_gains_are_hotcocos(tmp_path, scene, within, iou_type):
 
 def test_rows_of_the_cultures_add_up(tmp_path):
     paths = write(tmp_path, *blobs(seed=1, n_images=6, per_image=12))
-    truth = read_ground_truth(paths[0])
-    table = decompose(truth, read_predictions(paths[1], truth))
+    table = decompose(match_files(*paths))
     by_culture = table.drop(index="all", level="culture")
     assert by_culture["n"].groupby("error").sum().to_dict() == table.loc["all", "n"].to_dict()
     assert by_culture["gain"].groupby("error").mean().to_dict() == pytest.approx(

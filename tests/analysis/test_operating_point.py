@@ -3,23 +3,23 @@
 import pytest
 
 from deepmucs_utils.analysis.operating_point import best_threshold, confident
-from tests.coco_scenes import ONE_WRONG_CLASS, THREE, THREE_CELLS, detection, loaded, square
+from tests.coco_scenes import ONE_WRONG_CLASS, THREE, THREE_CELLS, detection, matched, square
 
 
 def test_the_threshold_lies_at_the_best_f1():
     """Right at 0.9 and 0.8, wrong at 0.7: two of two are right, two of three cells are found."""
-    assert best_threshold(*loaded(THREE_CELLS, ONE_WRONG_CLASS)) == (0.8, pytest.approx(4 / 5))
+    assert best_threshold(matched(THREE_CELLS, ONE_WRONG_CLASS)) == (0.8, pytest.approx(4 / 5))
 
 
 def test_equal_scores_come_in_together():
     found = [detection("A172", place, 0.5) for place in THREE]
     found += [detection("A172", square(80, 80), 0.5)]
-    assert best_threshold(*loaded(THREE_CELLS, found)) == (0.5, pytest.approx(6 / 7))
+    assert best_threshold(matched(THREE_CELLS, found)) == (0.5, pytest.approx(6 / 7))
 
 
 def test_where_no_detection_is_right_none_is_kept():
     for found in ([], [detection("BV2", THREE[0], 0.9)]):
-        threshold, f1 = best_threshold(*loaded(THREE_CELLS, found))
+        threshold, f1 = best_threshold(matched(THREE_CELLS, found))
         assert f1 == 0 and confident(found, threshold) == []
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepmucs_utils.analysis.overview import analyse_model
+from deepmucs_utils.analysis.overview import analyse_model, read_provenance
 from deepmucs_utils.cli import main
+from deepmucs_utils.evaluation.matching import match_files
 from tests.coco_scenes import blobs, write
 
 
@@ -31,7 +32,7 @@ def sets(tmp_path_factory):
 
 def test_tables_agree_with_each_other(sets):
     test, val = sets["test"], sets["val"]
-    tables = analyse_model(test[0].parent, test[1], val[0].parent, val[1])
+    tables = analyse_model(match_files(*test), match_files(*val), read_provenance(test[0].parent))
     n = tables["per_class"]["n"].to_numpy()
     assert (tables["cells_by_bin"].sum(axis=1) == n).all()
     assert (tables["confusion"].iloc[:-1].sum(axis=1) == n).all()
@@ -48,7 +49,7 @@ def test_tables_agree_with_each_other(sets):
 
 
 def test_without_val_and_provenance_their_tables_are_left_out(sets):
-    tables = analyse_model(*sets["val"])
+    tables = analyse_model(match_files(*sets["val"]), provenance=read_provenance(sets["val"][0]))
     assert not {"composition", "ap_by_visible"} & set(tables)
     assert tables["settings"]["threshold"][0] == 0.5
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from deepmucs_utils.analysis.per_image import choose, image_ap50, image_table
+from deepmucs_utils.evaluation.matching import Matched, match_files
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 from tests.coco_scenes import (
     ONE_WRONG_CLASS,
     THREE,
@@ -16,18 +16,18 @@ from tests.coco_scenes import (
     blobs,
     cell,
     detection,
-    loaded,
+    matched,
     square,
     write,
 )
 
 
 def words(cells, found, threshold=0.0):
-    return image_table(*loaded(cells, found), threshold)["words"][0]
+    return image_table(matched(cells, found), threshold)["words"][0]
 
 
 def test_three_cells_one_wrong_class():
-    row = image_table(*loaded(THREE_CELLS, ONE_WRONG_CLASS), threshold=0.5).iloc[0]
+    row = image_table(matched(THREE_CELLS, ONE_WRONG_CLASS), threshold=0.5).iloc[0]
     assert row["AP50"] == pytest.approx(100 * 67 / 101)
     assert row["dominant"] == "class" and row["class"] == 1 and row["missed"] == 0
     assert row["words"] == "class: 1 of 3 cells got the wrong name (A172 taken for BV-2)"
@@ -54,27 +54,27 @@ def test_every_kind_of_error_in_words():
 
 def test_errors_below_the_threshold_are_not_counted_but_a_cell_found_there_is_missed():
     found = [detection("A172", place, 0.9 - 0.3 * i) for i, place in enumerate(THREE)]
-    row = image_table(*loaded(THREE_CELLS, found), threshold=0.5).iloc[0]
+    row = image_table(matched(THREE_CELLS, found), threshold=0.5).iloc[0]
     assert row["AP50"] == pytest.approx(100) and row["words"] == "missed: 1 of 3 cells (A172)"
 
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
 def test_the_ap50_of_an_image_is_that_of_a_set_of_this_image_alone(tmp_path, iou_type):
     paths = write(tmp_path, *blobs(seed=3, n_images=5, per_image=12, crowd=0.2))
-    truth = read_ground_truth(paths[0])
-    found = read_predictions(paths[1], truth)
-    ours = image_ap50(truth, found, iou_type)
+    together = match_files(*paths)
+    ours = image_ap50(together, iou_type)
+    truth, found = together.truth, together.records
     for image in range(5):
         alone = truth | {
             "images": [truth["images"][image]],
             "annotations": [a for a in truth["annotations"] if a["image_id"] == image],
         }
-        paths = write(tmp_path, alone, [f for f in found if f["image_id"] == image])
-        assert ours[image] == pytest.approx(evaluate(*paths)[iou_type]["AP50"])
+        matches = Matched(alone, [f for f in found if f["image_id"] == image])
+        assert ours[image] == pytest.approx(evaluate(matches)[iou_type]["AP50"])
 
 
 def test_an_image_without_cells_has_no_ap50():
-    ap50 = image_ap50(*loaded([cell("A172", THREE[0], image=1)], [], n_images=2))
+    ap50 = image_ap50(matched([cell("A172", THREE[0], image=1)], [], n_images=2))
     assert math.isnan(ap50[0]) and ap50[1] == 0
 
 

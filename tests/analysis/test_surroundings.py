@@ -11,8 +11,8 @@ from deepmucs_utils.analysis.surroundings import (
     precision_recall,
 )
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.matching import Matched, match_files
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
 from tests.coco_scenes import (
     ONE_WRONG_CLASS,
     THREE_CELLS,
@@ -20,6 +20,7 @@ from tests.coco_scenes import (
     cell,
     detection,
     loaded,
+    matched,
     square,
     write,
 )
@@ -56,10 +57,9 @@ def test_cells_are_counted_by_culture_and_area():
 def test_one_slice_of_everything_is_the_ap50_of_one_culture(tmp_path):
     truth, found = blobs(seed=4, n_images=6, per_image=20, cultures=1)
     paths = write(tmp_path, truth, found)
-    truth = read_ground_truth(paths[0])
-    found = read_predictions(paths[1], truth)
-    table = ap_by(truth, found, np.zeros(120), [0, np.inf], replicates=20)
-    assert table["AP50"][0] == pytest.approx(evaluate(*paths)["segm"]["AP50"])
+    found = match_files(*paths)
+    table = ap_by(found, np.zeros(120), [0, np.inf], replicates=20)
+    assert table["AP50"][0] == pytest.approx(evaluate(found)["segm"]["AP50"])
     assert table["AP50_low"][0] < table["AP50"][0] and table["n"][0] == 120
 
 
@@ -71,18 +71,18 @@ def test_slices_that_are_found_alike_have_the_same_ap_whatever_their_size():
     found = [detection("A172", GRID[i], 0.5, image) for image in range(4) for i in range(0, 30, 2)]
     false = [detection("A172", square(91, 91, 8), 0.5, image) for image in range(4)]
     found = [f | {"score": 0.9} for f in false for _ in range(15)] + found
-    table = ap_by(*loaded(cells, found, 4), values, [0, 1, 2], replicates=10)
+    table = ap_by(matched(cells, found, 4), values, [0, 1, 2], replicates=10)
     assert table["found"].tolist() == pytest.approx([50, 50])
     assert table["AP50"].tolist() == pytest.approx([100 * 0.5 * 51 / 101] * 2)
 
 
 def test_a_slice_of_few_cells_has_no_ap():
-    table = ap_by(*loaded(THREE_CELLS, ONE_WRONG_CLASS), [0, 0, 1], [0, 1, 2], replicates=5)
+    table = ap_by(matched(THREE_CELLS, ONE_WRONG_CLASS), [0, 0, 1], [0, 1, 2], replicates=5)
     assert table["n"].tolist() == [2, 1] and table["AP50"].isna().all()
 
 
 def test_precision_and_recall_of_three_cells_one_wrong_class():
-    table = precision_recall(*loaded(THREE_CELLS, ONE_WRONG_CLASS))
+    table = precision_recall(matched(THREE_CELLS, ONE_WRONG_CLASS))
     assert set(table["culture"]) == {"A172"} and table["n"][0] == 3
     assert table["precision"].tolist() == [1.0] * 67 + [0.0] * 34
     assert table["score"][:34].tolist() == [0.9] * 34 and table["score"][66] == 0.8
@@ -90,9 +90,9 @@ def test_precision_and_recall_of_three_cells_one_wrong_class():
 
 def test_the_mean_of_the_curve_is_the_ap50_also_without_detections(tmp_path):
     paths = write(tmp_path, *blobs(seed=1, n_images=6, per_image=12, crowd=0.2))
-    truth = read_ground_truth(paths[0])
-    curve = precision_recall(truth, read_predictions(paths[1], truth))
-    expected = evaluate(*paths)["segm"]["per_class"]
+    found = match_files(*paths)
+    curve = precision_recall(found)
+    expected = evaluate(found)["segm"]["per_class"]
     for culture, mean in curve.groupby("culture")["precision"].mean().items():
         assert 100 * mean == pytest.approx(expected[culture]["AP50"])
-    assert precision_recall(truth, [])["precision"].max() == 0
+    assert precision_recall(Matched(found.truth, []))["precision"].max() == 0

@@ -5,26 +5,26 @@ import json
 import numpy as np
 import pytest
 
-from deepmucs_utils.evaluation.intervals import evaluate_with_intervals, table_one_intervals
+from deepmucs_utils.evaluation.intervals import bootstrap, evaluate_with_intervals
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import METRICS, evaluate, read_metrics, write_metrics
-from deepmucs_utils.evaluation.resampling import bootstrap
 from tests.coco_scenes import blobs, cell, dataset, square, write
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
+def matched(tmp_path_factory):
     truth, found = blobs(seed=0, n_images=12, per_image=25)
     for index, image in enumerate(truth["images"]):
         image["block"] = f"wells {index % 4}"
-    return write(tmp_path_factory.mktemp("scene"), truth, found)
+    return match_files(*write(tmp_path_factory.mktemp("scene"), truth, found))
 
 
-def test_intervals_are_those_of_each_metrics_own_bootstrap(paths):
-    metrics = evaluate_with_intervals(*paths, replicates=40)
-    plain = evaluate(*paths)
+def test_intervals_are_those_of_each_metrics_own_bootstrap(matched):
+    metrics = evaluate_with_intervals(matched, replicates=40)
+    plain = evaluate(matched)
     for iou_type in ("bbox", "segm"):
         for metric in METRICS:
-            alone = bootstrap(paths[0], {"m": paths[1]}, 40, metric=metric, iou_type=iou_type)
+            alone = bootstrap({"m": matched}, 40, metric=metric, iou_type=iou_type)
             for _, row in alone.models.iterrows():
                 ours = metrics[iou_type]
                 if row["culture"] != "all":
@@ -43,7 +43,7 @@ def test_the_file_has_null_for_numbers_and_intervals_that_rest_on_few_cells(tmp_
     cells = [cell("A172", place, image=i % 2) for i, place in enumerate(places)]
     cells += [cell("BV2", square(90, 90), image=i) for i in range(2)]
     paths = write(tmp_path, dataset(cells, 2, blocks=["a", "b"]), [])
-    path = write_metrics(evaluate_with_intervals(*paths, replicates=5), tmp_path)
+    path = write_metrics(evaluate_with_intervals(match_files(*paths), replicates=5), tmp_path)
     segm = json.loads(path.read_text())["segm"]
     assert segm["per_class"]["A172"]["AP interval"] == [0, 0]
     assert segm["per_class"]["A172"]["APs"] == 0 and segm["per_class"]["A172"]["APl"] is None
@@ -51,12 +51,3 @@ def test_the_file_has_null_for_numbers_and_intervals_that_rest_on_few_cells(tmp_
     assert segm["per_class"]["BV2"]["AP interval"] == [None, None]
     assert segm["AP"] == 0 and segm["APl interval"] == [None, None] and segm["ns"] == 33
     assert np.isnan(read_metrics(path)["segm"]["APl interval"]).all()
-
-
-def test_table_one_with_intervals_says_both_or_nothing():
-    values = dict.fromkeys(METRICS, 50.0) | {"AR": 60.0, "n": 90, "ns": 60, "nm": 30, "nl": 19}
-    values |= {f"{key} interval": [40.04, 60.06] for key in METRICS}
-    table = table_one_intervals({"Demo40": {"bbox": values, "segm": values | {"AP": 51.26}}})
-    assert table.loc[("Demo40", "Seg."), "mAP"] == "51.3 [40.0, 60.1]"
-    assert table.loc[("Demo40", "Det."), "mAPm"] == "50.0 [40.0, 60.1]"
-    assert (table["mAPl"] == "").all() and list(table.columns)[1:3] == ["mAP50", "mAP75"]

@@ -12,11 +12,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import (
     evaluate,
     per_class_table,
     read_metrics,
-    table_one,
     write_metrics,
 )
 from tests.coco_scenes import annotate, blobs, cell, dataset, detection, square, write
@@ -83,7 +83,7 @@ def assert_equal(ours, theirs):
 def test_metrics_equal_pycocotools(tmp_path, name, detected):
     truth, detections = blobs(**SETS[name])
     detections = detections if detected else []
-    metrics = evaluate(*write(tmp_path, truth, detections))
+    metrics = evaluate(match_files(*write(tmp_path, truth, detections)))
     for iou_type in ("bbox", "segm"):
         precision, recall = reference(truth, detections, iou_type)
         assert_equal(metrics[iou_type], expected(precision, recall))
@@ -96,7 +96,7 @@ def test_metrics_equal_pycocotools(tmp_path, name, detected):
 
 def test_metrics_equal_pycocotools_with_1000_cells_and_2000_detections_an_image(tmp_path):
     truth, detections = blobs(seed=3, n_images=1, per_image=1000)
-    metrics = evaluate(*write(tmp_path, truth, detections))
+    metrics = evaluate(match_files(*write(tmp_path, truth, detections)))
     assert_equal(metrics["segm"], expected(*reference(truth, detections, "segm")))
 
 
@@ -104,7 +104,7 @@ def test_three_cells_found_exactly_are_100_percent(tmp_path):
     places = square(10, 10), square(40, 40, 20), square(70, 10, 40)
     truth = dataset([cell("A172", place) for place in places])
     found = [detection("A172", place, 0.9) for place in places]
-    metrics = evaluate(*write(tmp_path, truth, found))
+    metrics = evaluate(match_files(*write(tmp_path, truth, found)))
     for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR"):
         assert metrics["segm"][name] == metrics["bbox"][name] == pytest.approx(100)
     counts = metrics["segm"]["per_class"]["A172"]
@@ -122,7 +122,7 @@ def test_three_cells_one_of_them_given_the_wrong_class(tmp_path):
         detection("MCF7", places[1], 0.8),
         detection("MCF7", places[2], 0.7),
     ]
-    metrics = evaluate(*write(tmp_path, truth, found))
+    metrics = evaluate(match_files(*write(tmp_path, truth, found)))
     by_class = metrics["segm"]["per_class"]
     assert by_class["A172"]["AP50"] == pytest.approx(100 * 51 / 101)
     assert by_class["MCF7"]["AP50"] == pytest.approx(50)
@@ -137,7 +137,9 @@ def test_masks_and_boxes_are_judged_apart(tmp_path):
     image = np.zeros((100, 100), bool)
     image[10:20, 10:20] = mask
     truth = dataset([cell("BV2", square(10, 10))])
-    metrics = evaluate(*write(tmp_path, truth, [detection("BV2", annotate(image), 0.9)]))
+    metrics = evaluate(
+        match_files(*write(tmp_path, truth, [detection("BV2", annotate(image), 0.9)]))
+    )
     assert metrics["bbox"]["AP"] == pytest.approx(100)
     assert metrics["segm"]["AP50"] == pytest.approx(100)  # IoU 0.55
     assert metrics["segm"]["AP75"] == pytest.approx(0)
@@ -149,13 +151,13 @@ def test_polygons_and_other_categories_are_accepted_as_in_genuine_livecell(tmp_p
     truth = dataset([cell("A172", square(10, 10)) | polygon])
     truth["categories"] = [{"id": 1, "name": "cell"}]
     found = [detection("A172", square(10, 10), 0.9)]
-    metrics = evaluate(*write(tmp_path, truth, found))
+    metrics = evaluate(match_files(*write(tmp_path, truth, found)))
     assert metrics["segm"]["per_class"]["cell"]["AP"] == pytest.approx(100)
     assert metrics["segm"]["AP"] == metrics["pooled"]["segm"]["AP"]
 
 
 def test_written_metrics_are_read_back_and_hold_null_for_nan(tmp_path):
-    metrics = evaluate(*write(tmp_path, dataset([cell("BV2", square(1, 1))]), []))
+    metrics = evaluate(match_files(*write(tmp_path, dataset([cell("BV2", square(1, 1))]), [])))
     path = write_metrics(metrics, tmp_path / "out")
     assert json.loads(path.read_text())["segm"]["APl"] is None
     assert [file.name for file in path.parent.iterdir()] == ["metrics.json"]
@@ -164,27 +166,11 @@ def test_written_metrics_are_read_back_and_hold_null_for_nan(tmp_path):
     assert again.keys() == metrics.keys()
 
 
-def test_table_one_has_the_papers_columns(tmp_path):
-    metrics = evaluate(*write(tmp_path, *blobs(**SETS["sparse"])))
-    table = table_one({"Demo40": metrics, "Demo80": metrics})
-    assert list(table.index) == ["Demo40", "Demo80"]
-    assert list(table.columns.get_level_values(0)[::2]) == [
-        "mAP",
-        "mAP50",
-        "mAP75",
-        "mAPs",
-        "mAPm",
-        "mAPl",
-    ]
-    assert table.loc["Demo80", ("mAP50", "Seg.")] == metrics["segm"]["AP50"]
-    assert table.loc["Demo80", ("mAPs", "Det.")] == metrics["bbox"]["APs"]
-
-
 def test_per_class_table_leaves_out_what_rests_on_few_cells(tmp_path):
     places = [square(x, y) for x in range(0, 90, 15) for y in range(0, 90, 15)][:31]
     cells = [cell("A172", place) for place in places] + [cell("BV2", square(90, 90))]
     found = [detection("A172", place, 0.9) for place in places]
-    table = per_class_table(evaluate(*write(tmp_path, dataset(cells), found)))
+    table = per_class_table(evaluate(match_files(*write(tmp_path, dataset(cells), found))))
     assert table.loc["A172", "AP"] == pytest.approx(100)
     assert table.loc["A172", "APs"] == pytest.approx(100) and math.isnan(table.loc["A172", "APl"])
     assert table.loc["BV-2", "n"] == 1 and math.isnan(table.loc["BV-2", "AP"])

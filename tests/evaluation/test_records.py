@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.metrics import evaluate
+from deepmucs_utils.evaluation.matching import match_files
 from tests.coco_scenes import cell, dataset, detection, square, write
 
 TRUTH = dataset([cell("A172", square(10, 10))])
@@ -31,7 +31,7 @@ def test_a_faulty_prediction_is_named(tmp_path, change, says):
     found = copy.deepcopy(FOUND)
     found[1] |= change
     with pytest.raises(DeepMuCSError, match=says):
-        evaluate(*write(tmp_path, TRUTH, found))
+        match_files(*write(tmp_path, TRUTH, found))
 
 
 @pytest.mark.parametrize("key", ["image_id", "category_id", "bbox", "score", "segmentation"])
@@ -39,7 +39,7 @@ def test_a_missing_key_is_named(tmp_path, key):
     found = copy.deepcopy(FOUND)
     del found[0][key]
     with pytest.raises(DeepMuCSError, match=f"record 0: has no {key}; expected"):
-        evaluate(*write(tmp_path, TRUTH, found))
+        match_files(*write(tmp_path, TRUTH, found))
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,20 @@ def test_a_faulty_annotation_is_named(tmp_path, change, says):
     truth = copy.deepcopy(TRUTH)
     truth["annotations"][0] |= change
     with pytest.raises(DeepMuCSError, match=says):
-        evaluate(*write(tmp_path, truth, FOUND))
+        match_files(*write(tmp_path, truth, FOUND))
 
 
 def test_files_that_are_missing_or_of_another_kind_are_named(tmp_path):
     truth, found = write(tmp_path, TRUTH, FOUND)
     with pytest.raises(DeepMuCSError, match="nowhere.json: cannot be read"):
-        evaluate(tmp_path / "nowhere.json", found)
+        match_files(tmp_path / "nowhere.json", found)
     with pytest.raises(DeepMuCSError, match="expected a COCO annotation file"):
-        evaluate(found, found)
+        match_files(found, found)
     with pytest.raises(DeepMuCSError, match="expected a COCO results list"):
-        evaluate(truth, truth)
+        match_files(truth, truth)
     found.write_text("not json")
     with pytest.raises(DeepMuCSError, match="not a json file"):
-        evaluate(truth, found)
+        match_files(truth, found)
     found.write_text('[{"image_id": 0')
     with pytest.raises(DeepMuCSError, match="not a json file"):
-        evaluate(truth, found)
+        match_files(truth, found)

@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.matching import (
-    ClassMatches,
-    average_precision,
-    match_classes,
-    metric_rows,
-)
-from deepmucs_utils.evaluation.metrics import METRICS, evaluate
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
-from deepmucs_utils.evaluation.resampling import bootstrap, draw_images, interval
+from deepmucs_utils.evaluation.intervals import bootstrap
+from deepmucs_utils.evaluation.matching import ClassMatches, Matched, average_precision, match_files
+from deepmucs_utils.evaluation.metrics import METRICS, evaluate, metric_rows
+from deepmucs_utils.evaluation.resampling import draw_images, interval
 from tests.coco_scenes import blobs, cell, dataset, detection, square, write
 
 
@@ -27,16 +22,15 @@ def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scene")
     truth_path, better = write(folder, truth, found)
     worse = write(folder, truth, [f for i, f in enumerate(found) if i % 4 < 2], name="worse")[1]
-    return truth_path, {"worse": worse, "better": better}
+    return {"worse": match_files(truth_path, worse), "better": match_files(truth_path, better)}
 
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_estimate_is_what_evaluate_says(scene, metric, iou_type):
-    truth, predictions = scene
-    result = bootstrap(truth, predictions, replicates=5, metric=metric, iou_type=iou_type)
-    for name, path in predictions.items():
-        metrics = evaluate(truth, path)[iou_type]
+    result = bootstrap(scene, replicates=5, metric=metric, iou_type=iou_type)
+    for name, matched in scene.items():
+        metrics = evaluate(matched)[iou_type]
         rows = result.models[result.models["model"] == name].set_index("culture")
         assert rows.loc["all", "estimate"] == pytest.approx(metrics[metric], abs=1e-9)
         expected = {name: values[metric] for name, values in metrics["per_class"].items()}
@@ -48,9 +42,7 @@ def test_the_estimate_is_what_evaluate_says(scene, metric, iou_type):
 def test_a_replicate_is_the_ap_of_a_set_that_holds_each_image_as_often_as_drawn(
     scene, tmp_path, metric
 ):
-    truth_path, predictions = scene
-    truth = read_ground_truth(truth_path)
-    found = read_predictions(predictions["better"], truth)
+    truth, found = scene["better"].truth, scene["better"].records
     drawn = np.array([0, 3, 1, 0, 1, 1, 2, 0, 1, 1, 1, 1])
     copies = [image for image, count in enumerate(drawn) for _ in range(count)]
     again = dataset([], len(copies), [128, 128])
@@ -66,11 +58,11 @@ def test_a_replicate_is_the_ap_of_a_set_that_holds_each_image_as_often_as_drawn(
         for record in found
         if record["image_id"] == image
     ]
-    expected = evaluate(*write(tmp_path, again, found_again))["segm"]["per_class"]
+    expected = evaluate(match_files(*write(tmp_path, again, found_again)))["segm"]["per_class"]
     rows, area = metric_rows(metric)
-    matches = match_classes(truth, found, area=area)
-    for category, values in zip(matches, expected.values(), strict=True):
-        ap, recall = average_precision(matches[category], drawn[None])
+    for name, matches in scene["better"].by_culture(area=area).items():
+        values = expected[name]
+        ap, recall = average_precision(matches, drawn[None])
         assert 100 * ap[rows].mean() == pytest.approx(values[metric], abs=1e-9)
         if area == "all":
             assert 100 * recall.mean() == pytest.approx(values["AR"], abs=1e-9)
@@ -91,20 +83,18 @@ def test_three_cells_one_false_detection_first():
 
 
 def test_identical_models_differ_by_exactly_zero(scene):
-    truth, predictions = scene
-    result = bootstrap(truth, {"a": predictions["better"], "b": predictions["better"]}, 50)
+    result = bootstrap({"a": scene["better"], "b": scene["better"]}, 50)
     assert (result.differences[["estimate", "low", "high"]] == 0).all(axis=None)
 
 
 def test_the_better_model_is_better_beyond_doubt_and_the_seed_decides_the_draws(scene):
-    truth, predictions = scene
-    result = bootstrap(truth, predictions, replicates=200, seed=1)
+    result = bootstrap(scene, replicates=200, seed=1)
     row = result.differences.set_index("culture").loc["all"]
     assert (row["first"], row["second"]) == ("worse", "better") and row["low"] > 0
     assert result.n_blocks == 4 and "4 donor blocks" in result.note
-    assert result.models["n"][0] == evaluate(truth, predictions["better"])["n_cells"]
-    again = bootstrap(truth, predictions, replicates=200, seed=1)
-    other = bootstrap(truth, predictions, replicates=200, seed=2)
+    assert result.models["n"][0] == evaluate(scene["better"])["n_cells"]
+    again = bootstrap(scene, replicates=200, seed=1)
+    other = bootstrap(scene, replicates=200, seed=2)
     assert result.models.equals(again.models) and not result.models.equals(other.models)
 
 
@@ -136,16 +126,16 @@ def test_no_replicate_loses_a_culture():
 def test_images_without_blocks_are_resampled_one_by_one_and_the_note_says_so(tmp_path):
     cells = [cell("A172", square(10, 10), image) for image in range(3)]
     found = [detection("A172", square(10, 10), 0.9, image) for image in range(2)]
-    truth, predictions = write(tmp_path, dataset(cells, 3), found)
-    result = bootstrap(truth, {"model": predictions}, replicates=20)
+    matched = match_files(*write(tmp_path, dataset(cells, 3), found))
+    result = bootstrap({"model": matched}, replicates=20)
     assert result.n_blocks == 3 and "conditional on these donors" in result.note
     assert result.differences.empty
 
 
 def test_a_single_block_gives_no_interval(tmp_path):
     cells = [cell("A172", square(10, 10), image) for image in range(2)]
-    paths = write(tmp_path, dataset(cells, 2, blocks=[5, 5]), [])
-    result = bootstrap(paths[0], {"model": paths[1]}, replicates=20)
+    matched = match_files(*write(tmp_path, dataset(cells, 2, blocks=[5, 5]), []))
+    result = bootstrap({"model": matched}, replicates=20)
     assert result.models["low"].isna().all() and "one donor block" in result.note
 
 
@@ -154,20 +144,19 @@ def test_cultures_that_lie_in_one_block_each_give_no_interval(tmp_path):
     names = ("A172", "BV2", "MCF7")
     cells = [cell(name, square(10, 10), image) for image, name in enumerate(names)]
     found = [detection("A172", square(10, 10), 0.9, 0)]
-    paths = write(tmp_path, dataset(cells, 3, blocks=["a", "b", "c"]), found)
-    result = bootstrap(paths[0], {"one": paths[1], "other": paths[1]}, replicates=20)
+    matched = match_files(*write(tmp_path, dataset(cells, 3, blocks=["a", "b", "c"]), found))
+    result = bootstrap({"one": matched, "other": matched}, replicates=20)
     assert result.models["low"].isna().all() and result.differences["high"].isna().all()
     assert "Each culture lies in one donor block" in result.note
 
 
-def test_a_culture_in_one_block_alone_has_no_interval_and_the_note_counts_it(scene, tmp_path):
-    truth, predictions = read_ground_truth(scene[0]), scene[1]
-    truth["annotations"] = [
+def test_a_culture_in_one_block_alone_has_no_interval_and_the_note_counts_it(scene):
+    truth = scene["better"].truth
+    kept = [
         one for one in truth["annotations"] if one["category_id"] > 1 or one["image_id"] % 4 == 0
     ]
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(truth))
-    result = bootstrap(path, predictions, replicates=20)
+    matched = Matched(truth | {"annotations": kept}, scene["better"].records)
+    result = bootstrap({"better": matched}, replicates=20)
     unknown = result.models["low"].isna()
     assert set(result.models[unknown]["culture"]) == {"A172"}
     assert "nor that of the 1 culture(s) that lie in one block alone" in result.note
@@ -175,23 +164,23 @@ def test_a_culture_in_one_block_alone_has_no_interval_and_the_note_counts_it(sce
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
 def test_pooled_it_is_what_evaluate_says_of_one_class(scene, iou_type):
-    truth, predictions = scene
-    result = bootstrap(truth, predictions, replicates=5, iou_type=iou_type, pooled=True)
+    models = {name: matched.pooled for name, matched in scene.items()}
+    result = bootstrap(models, replicates=5, iou_type=iou_type)
     assert set(result.models["culture"]) == {"all", "cell"}
-    for name, path in predictions.items():
+    for name, matched in scene.items():
         row = result.models.set_index(["model", "culture"]).loc[name, "all"]
-        pooled = evaluate(truth, path)["pooled"][iou_type]
+        pooled = evaluate(matched)["pooled"][iou_type]
         assert row["estimate"] == pytest.approx(pooled["AP"], abs=1e-9) and row["n"] == pooled["n"]
 
 
 def test_what_cannot_be_resampled_is_refused(tmp_path):
-    truth, found = write(tmp_path, dataset([], 2), [])
+    paths = write(tmp_path, dataset([], 2), [])
     with pytest.raises(DeepMuCSError, match="metric 'mAP' is unknown"):
-        bootstrap(truth, {"model": found}, metric="mAP")
-    with pytest.raises(DeepMuCSError, match="no cell that AP counts"):
-        bootstrap(truth, {"model": found})
+        bootstrap({"model": match_files(*paths)}, metric="mAP")
+    with pytest.raises(DeepMuCSError, match="annotations.json: no cell that AP counts"):
+        bootstrap({"model": match_files(*paths)})
     content = dataset([cell("A172", square(10, 10))], 2)
     content["images"][0]["block"] = 1
-    truth.write_text(json.dumps(content))
-    with pytest.raises(DeepMuCSError, match=r"images\[1\] has no block"):
-        bootstrap(truth, {"model": found})
+    paths[0].write_text(json.dumps(content))
+    with pytest.raises(DeepMuCSError, match=r"annotations.json: images\[1\] has no block"):
+        bootstrap({"model": match_files(*paths)})

@@ -5,8 +5,9 @@ import json
 import pandas as pd
 import pytest
 
+from deepmucs_utils.evaluation.intervals import bootstrap
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.evaluation.resampling import bootstrap
 from deepmucs_utils.studies.training import comparisons, scenarios
 from deepmucs_utils.studies.training.monocultures import scene_table, write_monocultures
 from deepmucs_utils.workflow import params, runs
@@ -46,14 +47,16 @@ def scenes(p):
 
 def test_models_of_every_kind_are_judged_on_real_scenes(p, scenes):
     models = comparisons.train_kinds(p, comparisons.KINDS)
-    found = {kind: scenarios.predict_set(p, scenes, folder) for kind, folder in models.items()}
-    metrics = {kind: evaluate(scenes / "annotations.json", path) for kind, path in found.items()}
-    table = scene_table(metrics)
+    found = {
+        kind: match_files(scenes, scenarios.predict_set(p, scenes, folder))
+        for kind, folder in models.items()
+    }
+    table = scene_table({kind: evaluate(matched) for kind, matched in found.items()})
     assert list(table.index) == list(comparisons.KINDS)
     assert (table["test", "images"] == 4).all() and (table["test", "cells"] > 100).all()
     percent = table[["segmentation", "detection"]]
     assert ((percent >= 0) & (percent <= 100)).all(axis=None)
-    result = bootstrap(scenes / "annotations.json", found, replicates=20, pooled=True)
+    result = bootstrap({kind: matched.pooled for kind, matched in found.items()}, replicates=20)
     assert set(result.models["model"]) == set(comparisons.KINDS)
     assert set(result.models["n"]) == {table["test", "cells"].iloc[0]}
 

@@ -9,6 +9,7 @@ from detectron2.structures import Boxes, Instances
 from hotcoco import mask as coco_mask
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.segmentation.predict import draw, load_model, predict, to_records
 from deepmucs_utils.segmentation.run_files import write_config
@@ -38,7 +39,7 @@ def test_a_sets_ids_are_kept_and_the_file_can_be_evaluated(a_run, tiny_set, tmp_
     records = json.loads(path.read_text())
     assert {record["image_id"] for record in records} <= set(range(6))
     assert {record["category_id"] for record in records} <= set(range(1, 9))
-    assert evaluate(tiny_set / "annotations.json", path)["n_images"] == 6
+    assert evaluate(match_files(tiny_set, path))["n_images"] == 6
 
 
 def test_the_same_run_predicts_the_same(a_run, tiny_set, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from deepmucs_utils.data.cultures import CATEGORY_ID
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.studies.training.monocultures import (
     describe_scenes,
@@ -90,7 +91,7 @@ def test_a_model_that_names_every_cell_a172_is_right_pooled_and_half_right_by_cl
         for cell in content["annotations"]
     ]
     (tmp_path / "predictions.json").write_text(json.dumps(found))
-    metrics = evaluate(folder / "annotations.json", tmp_path / "predictions.json")
+    metrics = evaluate(match_files(folder, tmp_path / "predictions.json"))
     assert metrics["pooled"]["segm"]["AP"] == pytest.approx(100)
     assert metrics["segm"]["per_class"]["BV2"]["AP"] == 0
     assert metrics["segm"]["per_class"]["A172"]["AP"] == pytest.approx(50)  # BV2's come first
@@ -186,7 +187,7 @@ def test_genuine_livecell_images_become_a_set_that_can_be_judged(sample, tmp_pat
         if not cell["iscrowd"]
     ]
     (tmp_path / "predictions.json").write_text(json.dumps(found))
-    metrics = evaluate(folder / "annotations.json", tmp_path / "predictions.json")
+    metrics = evaluate(match_files(folder, tmp_path / "predictions.json"))
     assert metrics["segm"]["AP"] == pytest.approx(100)
     assert metrics["pooled"]["segm"]["AP"] == pytest.approx(100)
     assert metrics["n_cells"] == len(found) > 500
