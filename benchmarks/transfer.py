@@ -29,7 +29,7 @@ from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.segmentation.predict import predict
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.training import train, training_config
-from deepmucs_utils.studies.training.monocultures import write_monocultures
+from deepmucs_utils.studies.training.monocultures import Windows, write_monocultures
 
 WINDOW = (256, 352)  # px
 MOST = 2000  # detections an image, LIVECell's limit
@@ -110,9 +110,7 @@ def main():
             source = write_phantom(folder / "varied", 6, cultures, seed=1, jobs=1)
         sets = {
             name: one_class(
-                write_monocultures(
-                    root, folder / name, split, window=WINDOW, n_images=number, cache=cache
-                )
+                write_monocultures(root, folder / name, split, Windows(WINDOW, number), cache=cache)
             )
             for name, root, split, number in (
                 ("train", source, "train", options.images),

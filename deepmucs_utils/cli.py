@@ -351,11 +351,12 @@ def validate_interactions(**options):
 @option("--without", type=PATH, help="Leave out the images that gave this set its cells.")
 @option("--window", type=(COUNT, COUNT), help="Cut images into windows: height and width, px.")
 @option("--n-images", type=COUNT, help="Number of images, the cultures in turn (default all).")
-def monocultures(root, out, **options):
+def monocultures(root, out, window, n_images, seed, **options):
     """Make a set of a root's monoculture images."""
-    from deepmucs_utils.studies.training.monocultures import write_monocultures
+    from deepmucs_utils.studies.training.monocultures import Windows, write_monocultures
 
-    print(write_monocultures(root, out, **options))
+    windows = Windows(window, n_images, seed)
+    print(write_monocultures(root, out, windows=windows, **options))
 
 
 @deepmucs.command(params=[SET_NAME, *MODEL, *SCALE, SEED])

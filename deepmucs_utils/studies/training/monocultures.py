@@ -6,9 +6,9 @@ nobody composed: does it find the cells, and does it name them right without a s
 compare with?
 """
 
-import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,22 +19,59 @@ from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID, LABELS
 from deepmucs_utils.data.livecell import CACHE, LiveCell, read_images, read_index
+from deepmucs_utils.data.masks import rasterise
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
+from deepmucs_utils.files import write_json
 
 LEAST_VISIBLE = 0.25  # share of a cell inside a window; with less it is neither cell nor background
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Which windows of the images become the images of a set.
+
+    Parameters
+    ----------
+    size : tuple of int, optional
+        Height and width, px; the windows of an image lie side by side around its middle. Default
+        whole images.
+    number : int, optional
+        So many are taken at random, the cultures in turn. Default all.
+    seed : int
+        Of the choice.
+    """
+
+    size: tuple[int, int] | None = None
+    number: int | None = None
+    seed: int = 0
+
+    def cut(self, images):
+        """The windows; the rows of ``images``, each once per window, with ``top, left, h, w``."""
+        windows = pd.DataFrame(
+            [row for image in images.to_dict("records") for row in self._of(image)]
+        )
+        if self.number is None:
+            return windows
+        shuffled = windows.sample(frac=1, random_state=np.random.default_rng(self.seed))
+        turn = shuffled.groupby("culture").cumcount()
+        return windows.loc[turn.sort_values(kind="stable").index[: self.number].sort_values()]
+
+    def _of(self, image):
+        height, width = image["height"], image["width"]
+        h, w = self.size or (height, width)
+        if h > height or w > width:
+            raise DeepMuCSError(
+                f"{image['file_name']}: {height} × {width} px hold no window of {h} × {w} px; take "
+                "a smaller window."
+            )
+        for top in range(height % h // 2, height - h + 1, h):
+            for left in range(width % w // 2, width - w + 1, w):
+                yield image | {"top": top, "left": left, "h": h, "w": w}
+
+
 def write_monocultures(
-    root,
-    out,
-    split="test",
-    without=None,
-    window=None,
-    n_images=None,
-    cultures=None,
-    seed=0,
-    cache=CACHE,
+    root, out, split="test", windows=None, cultures=None, without=None, cache=CACHE
 ):
     """Write the monoculture images of a root as a set.
 
@@ -45,17 +82,12 @@ def write_monocultures(
     out : path-like
         Folder of the set; must not exist.
     split : {"train", "val", "test"}
-    without : path-like, optional
-        Folder of a co-culture set: images that gave it a cell are left out.
-    window : tuple of int, optional
-        Height and width (px) of windows that the images are cut into, side by side from the
-        middle; default whole images.
-    n_images : int, optional
-        Number of images (or windows) to take at random, culture by culture in turn; default all.
+    windows : Windows, optional
+        Default all images, whole.
     cultures : sequence of str, optional
         Default all.
-    seed : int
-        Of the choice.
+    without : path-like, optional
+        Folder of a co-culture set: images that gave it a cell are left out.
     cache : path-like
         Where the index is kept.
 
@@ -70,47 +102,86 @@ def write_monocultures(
     DeepMuCSError
         If no image is left, or ``out`` exists.
     """
-    livecell, out = LiveCell(root), Path(out)
+    livecell, out, windows = LiveCell(root), Path(out), windows or Windows()
     if out.exists():
         raise DeepMuCSError(f"{out}: exists already; take another folder or remove this one.")
     images = read_images(livecell, split, cache)
-    given = set() if without is None else _donors(without)
-    kept = images[~images["file_name"].isin(given) & (images["cells"] > 0)]
+    donors = images["file_name"].isin([] if without is None else _donors(without))
+    kept = images[~donors & (images["cells"] > 0)]
     if cultures is not None:
         kept = kept[kept["culture"].isin(cultures)]
     if kept.empty:
         raise DeepMuCSError(
             f"{livecell.annotation_file(split)}: none of the {len(images)} images of the {split} "
-            f"split is left{' that gave no donor' if given else ''}; take a root with more images"
-            f"{', or compose a smaller set' if given else ''}."
+            f"split is left{' that gave no donor' if donors.any() else ''}; take a root with more "
+            f"images{', or compose a smaller set' if donors.any() else ''}."
         )
-    chosen = _choose(_windows(kept, window), n_images, seed)
     cells = read_index(livecell, split, cache)
-    by_image = dict(iter(cells[cells["image_id"].isin(kept["image_id"])].groupby("image_id")))
+    polygons = cells[cells["image_id"].isin(kept["image_id"])].groupby("image_id")["polygon"]
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "images").mkdir(parents=True)
     try:
-        content = _write_images(partial, livecell, chosen, by_image)
+        (partial / "images").mkdir(parents=True)
+        content = _write_images(partial, livecell, windows.cut(kept), dict(iter(polygons)))
+        counts = pd.Series(
+            [CATEGORIES[cell["category_id"] - 1]["name"] for cell in content["annotations"]]
+        )
         recipe = {
             "set": "monocultures",
             "split": split,
             "images": len(content["images"]),
-            "cells": pd.Series([a["category_id"] for a in content["annotations"]])
-            .map({number: name for name, number in CATEGORY_ID.items()})
-            .value_counts(sort=False)
-            .to_dict(),
-            "left_out_as_donors": int(images["file_name"].isin(given).sum()),
-            "window": window,
-            "seed": seed,
+            "cells": counts.value_counts(sort=False).to_dict(),
+            "left_out_as_donors": int(donors.sum()),
+            "window": windows.size,
+            "seed": windows.seed,
         }
-        for name, document in (("annotations", content), ("recipe", recipe)):
-            text = json.dumps(document, indent=1 if name == "recipe" else None)
-            (partial / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        write_json(partial / "annotations.json", content, indent=None)
+        write_json(partial / "recipe.json", recipe)
         os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _donors(folder):
+    """File names of the images that gave a set its cells."""
+    path = Path(folder) / "provenance.parquet"
+    if not path.is_file():
+        raise DeepMuCSError(f"{path}: no such file; expected the folder of a co-culture set.")
+    return set(pd.read_parquet(path, columns=["donor_image"])["donor_image"])
+
+
+def _write_images(folder, livecell, windows, polygons):
+    """Write the windows' pixels; returns the COCO content."""
+    images, annotations = [], []
+    progress = tqdm(windows.to_dict("records"), "monocultures", unit="image", disable=None)
+    for number, one in enumerate(progress):
+        inside = np.s_[one["top"] : one["top"] + one["h"], one["left"] : one["left"] + one["w"]]
+        name = f"{number:06d}.png"
+        pixels = livecell.image(one["file_name"])[inside]
+        if not cv2.imwrite(str(folder / "images" / name), pixels):
+            raise DeepMuCSError(f"{folder / 'images' / name}: cannot be written; free some space.")
+        block = f"{one['culture']} {one['well']}"
+        size = {"height": one["h"], "width": one["w"]}
+        origin = {"block": block, "source": one["file_name"]}
+        images.append({"id": number, "file_name": name} | size | origin)
+        for polygon in polygons[one["image_id"]]:
+            whole = rasterise(polygon, (0, 0, one["height"], one["width"]))
+            if whole[inside].any():
+                ids = {"id": len(annotations) + 1, "image_id": number}
+                ids["category_id"] = CATEGORY_ID[one["culture"]]
+                annotations.append(ids | _annotation(whole[inside], whole.sum()))
+    return {"images": images, "annotations": annotations, "categories": CATEGORIES}
+
+
+def _annotation(visible, whole_area):
+    code = rle.encode(np.asfortranarray(visible, np.uint8))
+    area = int(visible.sum())
+    return {
+        "bbox": np.asarray(rle.toBbox(code)).ravel().tolist(),
+        "area": area,
+        "iscrowd": int(area < LEAST_VISIBLE * whole_area),
+        "segmentation": {"size": list(visible.shape), "counts": code["counts"].decode()},
+    }
 
 
 def scene_table(results):
@@ -138,7 +209,7 @@ def scene_table(results):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def describe_scenes(folder):
+def count_windows(folder):
     """How many windows, wells and cells a set of `write_monocultures` has of each culture.
 
     Parameters
@@ -166,83 +237,3 @@ def describe_scenes(folder):
     ).rename(columns={"mean": "cells a window"})
     order = [name for name in LABELS if name in table.index]
     return table.loc[order].rename(index=LABELS).rename_axis("culture")
-
-
-def _donors(folder):
-    """File names of the images that gave a set its cells."""
-    path = Path(folder) / "provenance.parquet"
-    if not path.is_file():
-        raise DeepMuCSError(f"{path}: no such file; expected the folder of a co-culture set.")
-    return set(pd.read_parquet(path, columns=["donor_image"])["donor_image"])
-
-
-def _windows(images, window):
-    """One row a window: the image's row and ``top, left, h, w``."""
-    rows = []
-    for image in images.to_dict("records"):
-        height, width = image["height"], image["width"]
-        h, w = window or (height, width)
-        if h > height or w > width:
-            raise DeepMuCSError(
-                f"{image['file_name']}: {height} × {width} px hold no window of {h} × {w} px; take "
-                "a smaller window."
-            )
-        down, across = height // h, width // w
-        top, left = (height - down * h) // 2, (width - across * w) // 2
-        for row in range(down):
-            for column in range(across):
-                rows.append(
-                    image | {"top": top + row * h, "left": left + column * w, "h": h, "w": w}
-                )
-    return pd.DataFrame(rows)
-
-
-def _choose(windows, n, seed):
-    """``n`` windows at random, of the cultures in turn; in the order of the table."""
-    if n is None:
-        return windows
-    shuffled = windows.sample(frac=1, random_state=np.random.default_rng(seed))
-    turn = shuffled.groupby("culture").cumcount()
-    return windows.loc[turn.sort_values(kind="stable").index[:n].sort_values()]
-
-
-def _write_images(folder, livecell, windows, by_image):
-    """Write the windows' pixels; returns the COCO content."""
-    images, annotations = [], []
-    progress = tqdm(windows.to_dict("records"), "monocultures", unit="image", disable=None)
-    for number, one in enumerate(progress):
-        inside = np.s_[one["top"] : one["top"] + one["h"], one["left"] : one["left"] + one["w"]]
-        name = f"{number:06d}.png"
-        pixels = livecell.image(one["file_name"])[inside]
-        if not cv2.imwrite(str(folder / "images" / name), pixels):
-            raise DeepMuCSError(f"{folder / 'images' / name}: cannot be written; free some space.")
-        images.append(
-            {
-                "id": number,
-                "file_name": name,
-                "height": one["h"],
-                "width": one["w"],
-                "block": f"{one['culture']} {one['well']}",
-                "source": one["file_name"],
-            }
-        )
-        for polygon in by_image[one["image_id"]]["polygon"]:
-            polygon = [np.asarray(part, float).tolist() for part in polygon]
-            whole = rle.merge(rle.frPyObjects(polygon, one["height"], one["width"]))
-            visible = np.asarray(rle.decode(whole))[inside]
-            if visible.any():
-                annotation = _annotation(visible, rle.area(whole))
-                ids = {"id": len(annotations) + 1, "image_id": number}
-                annotations.append(ids | {"category_id": CATEGORY_ID[one["culture"]]} | annotation)
-    return {"images": images, "annotations": annotations, "categories": CATEGORIES}
-
-
-def _annotation(visible, whole_area):
-    code = rle.encode(np.asfortranarray(visible))
-    area = int(visible.sum())
-    return {
-        "bbox": np.asarray(rle.toBbox(code)).ravel().tolist(),
-        "area": area,
-        "iscrowd": int(area < LEAST_VISIBLE * whole_area),
-        "segmentation": {"size": list(visible.shape), "counts": code["counts"].decode()},
-    }

@@ -12,7 +12,8 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.studies.training.monocultures import (
-    describe_scenes,
+    Windows,
+    count_windows,
     scene_table,
     write_monocultures,
 )
@@ -118,8 +119,8 @@ def test_images_that_gave_a_donor_are_left_out(write, tmp_path):
 
 def test_the_table_of_scenes_counts_windows_images_wells_and_cells(write):
     """Windows of 60 × 48 px: in each image three cells in the first, half of one in the second."""
-    folder, _ = write(window=(60, 48))
-    table = describe_scenes(folder)
+    folder, _ = write(windows=Windows((60, 48)))
+    table = count_windows(folder)
     assert list(table.index) == ["A172", "BV-2"]
     assert table.loc["BV-2"].to_dict() == {
         "windows": 4,
@@ -135,29 +136,35 @@ def test_the_table_of_scenes_counts_windows_images_wells_and_cells(write):
 def test_windows_cut_cells_and_slivers_count_as_neither_cell_nor_background(write):
     """Windows of 60 × 48 px start at x = 2: the third square, x 45 to 54, is cut at 50: half is in
     each; the second, x 40 to 49, lies in the first alone."""
-    _, content = write(window=(60, 48), cultures=["A172"])
+    _, content = write(windows=Windows((60, 48)), cultures=["A172"])
     assert [(i["height"], i["width"]) for i in content["images"]] == [(60, 48)] * 4
     areas = {0: [], 1: []}
     for cell in content["annotations"]:
         if cell["image_id"] in areas:
             areas[cell["image_id"]].append((cell["area"], cell["iscrowd"]))
     assert areas == {0: [(100, 0), (100, 0), (50, 0)], 1: [(50, 0)]}
-    _, narrow = write("narrow", window=(60, 44), cultures=["A172"])  # x from 6 to 49 and 50 to 93
+    _, narrow = write(
+        "narrow", windows=Windows((60, 44)), cultures=["A172"]
+    )  # x from 6 to 49 and 50 to 93
     first = [c for c in narrow["annotations"] if c["image_id"] == 0]
     assert [(c["area"], c["iscrowd"]) for c in first] == [(100, 0), (100, 0), (50, 0)]
-    _, low = write("low", window=(8, 100), cultures=["A172"])  # y from 2: rows 2–9, 10–17, …
+    _, low = write(
+        "low", windows=Windows((8, 100)), cultures=["A172"]
+    )  # y from 2: rows 2–9, 10–17, …
     assert any(c["iscrowd"] for c in low["annotations"])
     with pytest.raises(DeepMuCSError, match="hold no window of 61 × 10"):
-        write("large", window=(61, 10))
+        write("large", windows=Windows((61, 10)))
 
 
 def test_a_choice_takes_the_cultures_in_turn_and_the_seed_decides(write):
-    _, content = write(n_images=2, seed=1)
+    _, content = write(windows=Windows(number=2, seed=1))
     assert {cell["category_id"] for cell in content["annotations"]} == {1, 3}
-    _, again = write("again", n_images=2, seed=1)
+    _, again = write("again", windows=Windows(number=2, seed=1))
     assert content == again
     sources = {
-        tuple(i["source"] for i in write(f"seed{s}", n_images=2, seed=s)[1]["images"])
+        tuple(
+            i["source"] for i in write(f"seed{s}", windows=Windows(number=2, seed=s))[1]["images"]
+        )
         for s in range(6)
     }
     assert len(sources) > 1
@@ -172,7 +179,7 @@ def test_an_existing_folder_is_not_touched(write, tmp_path):
 def test_genuine_livecell_images_become_a_set_that_can_be_judged(sample, tmp_path):
     """Of the sample's five test images; what is there, taken as a prediction, is found to 100 %."""
     folder = write_monocultures(
-        sample, tmp_path / "set", cache=tmp_path / "cache", window=(256, 352)
+        sample, tmp_path / "set", cache=tmp_path / "cache", windows=Windows((256, 352))
     )
     content = json.loads((folder / "annotations.json").read_text())
     cultures = ["A172", "BT474", "Huh7", "MCF7", "SKOV3"]

@@ -1,0 +1,185 @@
+"""What else a run's model could have been trained on: the same network, seed, batch and iterations.
+
+The run's own co-cultures are compared with endless co-cultures (notebook 41), with the monoculture
+images themselves and with naive composites (notebook 44). So that a comparison costs less than a
+run, all alternatives are trained anew, for a share of the run's iterations. Sets and models lie in
+the runs' folder and are made once.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+
+from deepmucs_utils.evaluation.records import read_ground_truth
+from deepmucs_utils.files import write_json
+from deepmucs_utils.generation.compose import Style
+from deepmucs_utils.generation.recipes import get_recipe
+from deepmucs_utils.generation.sets import compose_set
+from deepmucs_utils.studies.training.monocultures import Windows, write_monocultures
+from deepmucs_utils.workflow import params, runs
+
+SHARE = 4  # an alternative is trained for a quarter of the run's iterations
+SPARE_SEED = 1  # of the phantom that gives no donors; the phantom itself has 0
+
+
+def real_scenes(p: params.Parameters) -> Path:
+    """Monoculture images that gave no cell to the run's test set: as many windows as it has images.
+
+    They are the root's own test images. The phantom has so few that all of them give cells, so
+    there a second phantom is drawn. The windows have the size of the run's images.
+    """
+    if p.data_root is not None:
+        return _windows(p, "test", p.data_root, runs.compose(p, "test"))
+    root = runs.data_root(p)
+    return _windows(p, "test", runs.phantom(root.with_name(f"{root.name}-spare"), SPARE_SEED))
+
+
+def monocultures(p: params.Parameters, split: str = "train") -> Path:
+    """Windows of the root's monoculture images, as many and as large as the images of the run's set."""
+    return _windows(p, split, runs.data_root(p))
+
+
+def _windows(p, split, root, without=None):
+    own = runs.compose(p, split)
+    folder = runs.out_dir(p) / "sets" / f"monocultures_{split}-for-{own.name}"
+    with runs.alone(folder):
+        if not folder.is_dir():
+            images = read_ground_truth(own / "annotations.json")["images"]
+            size = images[0]["height"], images[0]["width"]
+            windows = Windows(size, len(images), p.seed)
+            write_monocultures(root, folder, split, windows, p.cultures, without, params.cache())
+    return folder
+
+
+def naive_composites(p: params.Parameters, split: str = "train") -> Path:
+    """The run's own set, pasted naively: hard edges, random places."""
+    q = runs.for_split(p, split)
+    return compose_set(
+        runs.data_root(q),
+        runs.out_dir(q) / "sets" / f"naive_{runs.label(q)}",
+        get_recipe(q.set_name, q.fraction, q.cultures, q.n_images),
+        q.seed,
+        Style(placement="uniform", blend="hard"),
+        os.cpu_count(),
+        params.cache(),
+    )
+
+
+#: Sets to train and to validate on, by alternative; each is validated on scenes of its own kind.
+ALTERNATIVES = {
+    "co-cultures": runs.compose,
+    "endless co-cultures": runs.compose,
+    "monocultures": monocultures,
+    "naive composites": naive_composites,
+}
+
+
+def iterations(p: params.Parameters) -> int:
+    """Training iterations of each alternative."""
+    from deepmucs_utils.segmentation.config import get_config
+
+    return max(1, (p.iterations or get_config(p.model).SOLVER.MAX_ITER) // SHARE)
+
+
+def train_alternatives(p: params.Parameters, names) -> dict[str, Path]:
+    """Train the run's model on several alternatives; finished trainings are kept.
+
+    Each training is a process of its own with one thread, on CPUs two at a time, so that weights
+    do not depend on how many run side by side.
+
+    Parameters
+    ----------
+    p : Parameters
+    names : sequence of str
+        Of `ALTERNATIVES`.
+
+    Returns
+    -------
+    dict of str to Path
+        Folder of each trained model; its ``training.json`` has the ``seconds`` that it took.
+    """
+    import torch
+
+    home = runs.run_folder(p) / f"{iterations(p)}-iterations"
+    folders = {name: home / name.replace(" ", "-") for name in names}
+    with runs.alone(home):
+        missing = [name for name in names if not (folders[name] / "training.json").is_file()]
+        work = [
+            delayed(_train)(
+                p,
+                name,
+                *(ALTERNATIVES[name](p, split) for split in ("train", "val")),
+                folders[name],
+            )
+            for name in missing
+        ]
+        with parallel_config("loky", inner_max_num_threads=1):
+            Parallel(1 if torch.cuda.is_available() else 2)(work)
+    return folders
+
+
+def _train(p, name, train_set, val_set, folder):
+    from deepmucs_utils.generation.endless import EndlessSet
+    from deepmucs_utils.segmentation.samples import CoCultureSet
+    from deepmucs_utils.segmentation.training import train, training_config
+
+    source, validation = CoCultureSet(train_set), CoCultureSet(val_set)
+    cfg = training_config(p.model, source.categories, iterations(p), p.seed)
+    if name == "endless co-cultures":
+        source = EndlessSet(train_set, runs.data_root(p), params.cache())
+    begun = time.monotonic()
+    train(cfg, source, validation, folder, resume=True)
+    write_json(folder / "training.json", {"seconds": time.monotonic() - begun})
+
+
+def training_sets(p: params.Parameters, names) -> pd.DataFrame:
+    """What each alternative is trained on.
+
+    Returns
+    -------
+    DataFrame
+        One row per alternative: ``images``, ``cells`` (of an endless set, in each epoch), ``cells
+        an image``, and ``epochs``, how often each image is seen on average.
+    """
+    from deepmucs_utils.segmentation.config import get_config
+
+    seen = iterations(p) * get_config(p.model).SOLVER.IMS_PER_BATCH
+    truths = {
+        name: read_ground_truth(ALTERNATIVES[name](p, "train") / "annotations.json")
+        for name in names
+    }
+    counts = {
+        name: [len(truth["images"]), len(truth["annotations"])] for name, truth in truths.items()
+    }
+    table = pd.DataFrame.from_dict(counts, "index", columns=["images", "cells"])
+    table["cells an image"] = table["cells"] / table["images"]
+    table["epochs"] = seen / table["images"]
+    return table.rename_axis("trained on")
+
+
+def predict_set(p: params.Parameters, folder: Path, model: Path | None = None) -> Path:
+    """Predict a set with the model of a run, unless that was done.
+
+    Parameters
+    ----------
+    p : Parameters
+    folder : Path
+        The set.
+    model : Path, optional
+        Folder of another trained model; default the run of ``p``.
+
+    Returns
+    -------
+    Path
+        ``predictions.json``, in the model's folder under the set's name.
+    """
+    from deepmucs_utils.segmentation.predict import predict
+
+    model = runs.train(p) if model is None else model
+    target = model / "other_sets" / folder.name
+    if not (target / "predictions.json").is_file():
+        predict(model, folder, target)
+    return target / "predictions.json"
