@@ -38,7 +38,7 @@ def real_scenes(p: params.Parameters) -> Path:
 
 
 def monocultures(p: params.Parameters, split: str = "train") -> Path:
-    """Windows of the root's monoculture images, as many and as large as the images of the run's set."""
+    """Windows of the root's monoculture images, as many and as large as the run's own images."""
     return _windows(p, split, runs.data_root(p))
 
 
