@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shlex
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import metadata, packages_distributions
@@ -94,3 +96,27 @@ def test_a_missing_module_is_named_with_the_command_that_installs_it(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"deepmucs: error: {module} is not installed")
     assert line.endswith(command)
+
+
+def test_commits_strip_the_same_from_notebooks_as_make_notebooks():
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["repo"] for hook in hooks] == ["local"]
+    (entry,) = [hook["entry"] for hook in hooks[0]["hooks"] if hook["id"] == "nbstripout"]
+    makefile = (REPOSITORY / "Makefile").read_text().replace("\\\n", "")
+    (options,) = re.findall(r"^NBSTRIPOUT := (.*)$", makefile, flags=re.M)
+    assert shlex.split(entry) == ["python", "-m", "nbstripout", *shlex.split(options)]
+
+
+def test_every_phrase_of_the_word_list_is_found_by_codespell(tmp_path):
+    words = (REPOSITORY / ".codespell-words.txt").read_text().splitlines()
+    text = tmp_path / "phrases.md"
+    text.write_text("".join(f"{word.split('->')[0]}.\n" for word in words))
+    command = [sys.executable, "-m", "codespell_lib", str(text)]
+    found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
+    assert len(found.splitlines()) == len(words)
+
+
+@pytest.mark.parametrize("number, names", [(0, 10), (1, 9)])
+def test_the_citation_names_all_authors_of_both_papers(number, names):
+    reference = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["references"][number]
+    assert len([author["family-names"] for author in reference["authors"]]) == names
