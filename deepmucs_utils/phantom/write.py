@@ -129,15 +129,12 @@ def _check(out, images, cultures, density, size, faulty_images):
             f"{out}: is not an empty folder; expected a new folder for the phantom; choose another "
             "name or delete it.",
         ),
-        (names, "no cultures; expected at least one."),
         (
-            all(re.fullmatch("[A-Za-z0-9]+", name) for name in names),
-            f"cultures {', '.join(names)}: expected names of letters and digits, as the prefixes "
-            "of LIVECell's file names are; rename them.",
-        ),
-        (
-            len(set(names)) == len(names),
-            f"cultures {', '.join(names)}: expected each name only once; rename one.",
+            names
+            and len(set(names)) == len(names)
+            and all(re.fullmatch("[A-Za-z0-9]+", name) for name in names),
+            f"cultures {', '.join(names)}: expected at least one name, of letters and digits as in "
+            "LIVECell's file names, each only once; rename them.",
         ),
         (
             1 <= images <= MOST_IMAGES,
