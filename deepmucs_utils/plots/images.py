@@ -1,21 +1,24 @@
-"""Every figure of the book: one style, one palette, ground truth solid and predictions dashed."""
+"""Style, palette, images and outlines; ground truth is solid, predictions are dashed."""
 
 import cv2
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
-from pycocotools import mask as coco_mask
+from pycocotools import mask as rle
 
 from deepmucs_utils.data.cultures import COLOURS, CULTURE_NAMES, LABELS
 
 WIDTH = 9.0  # inches, of every figure
 GREY = (78, 178)  # grey levels shown as black and white; LIVECell's images are flat around 128
 TRAINING_SET_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # red, blue, green: the paper's Fig. 3
+DASHES = (0, (3, 1.5))  # line style of predictions
 
 
-def use_style():
+def use_style() -> None:
     """Set the style of all figures of a notebook."""
     sns.set_theme("notebook", "ticks", font_scale=0.8)
     mpl.rcParams.update(
@@ -31,7 +34,7 @@ def use_style():
     )
 
 
-def show(ax, image, title=None, limits=GREY):
+def show(ax: Axes, image: np.ndarray, title: str | None = None, limits=GREY) -> None:
     """Show a grey image without axes.
 
     Parameters
@@ -43,12 +46,34 @@ def show(ax, image, title=None, limits=GREY):
         Values shown as black and white.
     """
     ax.imshow(image, vmin=limits[0], vmax=limits[1])
-    ax.set_axis_off()
+    ax.set(xticks=[], yticks=[], frame_on=False)
     if title is not None:
         ax.set_title(title)
 
 
-def row(images, titles, limits=GREY, columns=None):
+def grid(lines, columns, shape, heading=0.0):
+    """A figure of empty panels for images of one shape.
+
+    Parameters
+    ----------
+    lines, columns : int
+    shape : tuple of int
+        Height and width of the images.
+    heading : float
+        Space above each line of panels, inches.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, shape (lines, columns)
+    """
+    size = (WIDTH, lines * (WIDTH / columns * shape[0] / shape[1] + heading))
+    _, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[], frame_on=False)
+    return axes
+
+
+def row(images, titles, limits=GREY, columns: int | None = None) -> np.ndarray:
     """Show images side by side.
 
     Parameters
@@ -56,30 +81,49 @@ def row(images, titles, limits=GREY, columns=None):
     images : sequence of ndarray, shape (height, width)
     titles : sequence of str or None
     limits : tuple of float, or sequence of such tuples
-        Values shown as black and white, for all images or one by one.
+        Values shown as black and white, for all images or for each.
     columns : int, optional
-        Images in a line; default all.
+        Images per line; default all.
 
     Returns
     -------
     ndarray of matplotlib.axes.Axes, shape (number of images,)
     """
-    columns = columns or len(images)
-    lines = -(-len(images) // columns)
-    height, width = images[0].shape
-    heading = 0.25 if any(titles) else 0.0  # inches
-    size = (WIDTH, lines * (WIDTH / columns * height / width + heading))
-    _, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
-    if np.ndim(limits) == 1:
-        limits = [limits] * len(images)
-    for ax in axes.flat[len(images) :]:
-        ax.set_axis_off()
+    n = len(images)
+    columns = columns or n
+    axes = grid(-(-n // columns), columns, images[0].shape, 0.25 if any(titles) else 0.0)
+    limits = np.broadcast_to(limits, (n, 2))
     for ax, image, title, limit in zip(axes.flat, images, titles, limits, strict=False):
         show(ax, image, title, limit)
-    return axes.flat[: len(images)]
+    return axes.flat[:n]
 
 
-def outline(ax, mask, culture=None, dashed=False, colour=None, linewidth=1.2):
+def contours(mask):
+    """Outlines of the parts of a mask, through the centres of its border pixels.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (height, width)
+
+    Returns
+    -------
+    list of ndarray of int, shape (n, 2)
+        ``(x, y)``, px.
+    """
+    found, _ = cv2.findContours(
+        np.asarray(mask, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    return [contour[:, 0] for contour in found]
+
+
+def outline(
+    ax: Axes,
+    mask: np.ndarray,
+    culture: str | None = None,
+    dashed: bool = False,
+    colour: str | None = None,
+    linewidth: float = 1.2,
+) -> None:
     """Draw the outline of a mask in its culture's colour.
 
     Parameters
@@ -92,31 +136,18 @@ def outline(ax, mask, culture=None, dashed=False, colour=None, linewidth=1.2):
     colour : str, optional
         Instead of the culture's.
     linewidth : float
-        In points.
+        Points.
     """
-    contours, _ = cv2.findContours(
-        np.pad(mask.astype(np.uint8), 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    for contour in contours:
-        points = contour[:, 0] - 1
-        points = np.vstack([points, points[:1]])
-        ax.plot(
-            *points.T,
-            color=colour or COLOURS[culture],
-            linewidth=linewidth,
-            linestyle=(0, (3, 1.5)) if dashed else "solid",
-        )
+    _draw(ax, contours(mask), colour or COLOURS[culture], linewidth, dashed)
 
 
-def outline_polygons(ax, polygons, culture):
+def outline_polygons(ax: Axes, polygons, culture: str) -> None:
     """Draw annotation polygons, each a list of parts ``[x0, y0, x1, y1, …]`` (px)."""
-    for polygon in polygons:
-        for part in polygon:
-            points = np.reshape(part, (-1, 2))
-            ax.plot(*np.vstack([points, points[:1]]).T, color=COLOURS[culture], linewidth=0.8)
+    parts = [np.reshape(part, (-1, 2)) for polygon in polygons for part in polygon]
+    _draw(ax, parts, COLOURS[culture], 0.8)
 
 
-def outline_records(ax, records, categories, dashed=False):
+def outline_records(ax: Axes, records, categories: dict[int, str], dashed: bool = False) -> None:
     """Draw COCO annotations or results with RLE masks.
 
     Parameters
@@ -130,48 +161,45 @@ def outline_records(ax, records, categories, dashed=False):
         True for predictions.
     """
     for record in records:
-        mask = coco_mask.decode(record["segmentation"]) > 0
-        outline(ax, mask, categories[record["category_id"]], dashed)
+        culture = categories[record["category_id"]]
+        outline(ax, rle.decode(record["segmentation"]), culture, dashed)
 
 
-def culture_legend(ax, cultures=CULTURE_NAMES, dashed=False, **options):
-    """Legend with the cultures' colours and names in print; ``options`` go to ``ax.legend``."""
-    style = (0, (3, 1.5)) if dashed else "solid"
-    lines = [Line2D([], [], color=COLOURS[name], linestyle=style) for name in cultures]
-    ax.legend(lines, [LABELS[name] for name in cultures], **options)
+def _draw(ax, polygons, colour, linewidth, dashed=False):
+    """Draw closed lines; the axes keep their limits."""
+    style = DASHES if dashed else "solid"
+    lines = PolyCollection(polygons, edgecolors=colour, linewidths=linewidth, linestyles=style)
+    lines.set_facecolor("none")
+    ax.add_collection(lines, autolim=False)
 
 
-def cutout_sheet(sheets, side=64):
-    """Cutouts of several cultures, a line each.
+def culture_legend(ax: Axes, cultures=CULTURE_NAMES, **options) -> None:
+    """Legend of the cultures' colours and names in print; ``options`` go to ``ax.legend``."""
+    lines = [Line2D([], [], color=COLOURS[name], label=LABELS[name]) for name in cultures]
+    ax.legend(handles=lines, **options)
+
+
+def cutout_sheet(sheets: dict, side: int = 64) -> None:
+    """Cutouts of several cultures, one line per culture.
 
     Parameters
     ----------
     sheets : dict of str to sequence of Cutout
-        By culture; at most as many as fit are shown.
+        By culture.
     side : int
-        Side of the square each cutout is centred in, px.
+        Side of the square in which each cutout is centred, px.
     """
-    columns = max(len(cutouts) for cutouts in sheets.values())
-    step = WIDTH / columns
-    _, axes = plt.subplots(
-        len(sheets),
-        columns,
-        figsize=(WIDTH, step * len(sheets)),
-        squeeze=False,
-        gridspec_kw={"wspace": 0.02, "hspace": 0.02},
-    )
-    for ax in axes.flat:
-        ax.set_axis_off()
+    axes = grid(len(sheets), max(map(len, sheets.values())), (side, side))
     for line, (culture, cutouts) in zip(axes, sheets.items(), strict=True):
         for ax, cutout in zip(line, cutouts, strict=False):
             tile, mask = centre(cutout, side)
-            ax.imshow(tile, vmin=GREY[0], vmax=GREY[1])
+            show(ax, tile)
             outline(ax, mask, culture, linewidth=0.7)
         line[0].set_title(LABELS.get(culture, culture), loc="left", pad=2)
 
 
-def centre(cutout, side):
-    """A cutout in the middle of a square of its own level.
+def centre(cutout, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A cutout in the middle of a square of its own grey level; what is larger is cropped.
 
     Returns
     -------
@@ -181,15 +209,15 @@ def centre(cutout, side):
     tile, mask = np.full((side, side), cutout.level), np.zeros((side, side), bool)
     height, width = cutout.mask.shape
     top, left = (side - height) // 2, (side - width) // 2
-    y0, x0 = max(top, 0), max(left, 0)
-    y1, x1 = min(top + height, side), min(left + width, side)
-    part = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+    inside = np.s_[max(top, 0) : top + height, max(left, 0) : left + width]
+    part = np.s_[max(-top, 0) :, max(-left, 0) :]
+    height, width = tile[inside].shape
     mixed = cutout.level + cutout.matte * (cutout.pixels - cutout.level)
-    tile[y0:y1, x0:x1], mask[y0:y1, x0:x1] = mixed[part], cutout.mask[part]
+    tile[inside], mask[inside] = (whole[part][:height, :width] for whole in (mixed, cutout.mask))
     return tile, mask
 
 
-def by_culture(ax, values, ylabel, log=False):
+def by_culture(ax: Axes, values, ylabel: str, log: bool = False) -> None:
     """Boxes of a quantity by culture.
 
     Parameters
@@ -202,26 +230,18 @@ def by_culture(ax, values, ylabel, log=False):
     log : bool
         Logarithmic axis.
     """
-    present = [name for name in CULTURE_NAMES if (values.iloc[:, 0] == name).any()]
-    sns.boxplot(
-        x=values.iloc[:, 0],
-        y=values.iloc[:, 1],
-        order=present,
-        hue=values.iloc[:, 0],
-        hue_order=present,
-        palette=COLOURS,
-        legend=False,
-        fliersize=1,
-        linewidth=0.8,
-        ax=ax,
-    )
+    culture, quantity = values.columns
+    present = [name for name in CULTURE_NAMES if (values[culture] == name).any()]
+    names = {"x": culture, "hue": culture, "y": quantity, "order": present}
+    look = {"palette": COLOURS, "legend": False, "fliersize": 1, "linewidth": 0.8}
+    sns.boxplot(values, **names, **look, ax=ax)
     if log:
         ax.set_yscale("log")
     ax.set_xticks(range(len(present)), [LABELS[name] for name in present])
     ax.set(xlabel="", ylabel=ylabel)
 
 
-def profiles(ax, curves):
+def profiles(ax: Axes, curves: dict) -> None:
     """Grey level against distance from the mask's edge.
 
     Parameters
@@ -238,7 +258,7 @@ def profiles(ax, curves):
     ax.legend(ncols=2)
 
 
-def training_curves(curves):
+def training_curves(curves) -> None:
     """Losses and validation AP of a training.
 
     Parameters
@@ -254,7 +274,7 @@ def training_curves(curves):
     right.set(xlabel="iteration", ylabel="validation mAP, masks (%)", ylim=(0, None))
 
 
-def intervals(ax, table, labels, colours):
+def intervals(ax: Axes, table, labels, colours) -> None:
     """Estimates with intervals, one below the other.
 
     Parameters
@@ -264,14 +284,14 @@ def intervals(ax, table, labels, colours):
         Columns ``estimate, low, high``.
     labels, colours : sequence of str
     """
-    for place, (_, values) in enumerate(table.iterrows()):
-        ax.plot([values["low"], values["high"]], [place, place], color=colours[place])
-        ax.plot(values["estimate"], place, "o", color=colours[place])
-    ax.set_yticks(range(len(table)), labels)
+    place = range(len(table))
+    ax.hlines(place, table["low"], table["high"], colors=colours)
+    ax.scatter(table["estimate"], place, c=colours)
+    ax.set_yticks(place, labels)
     ax.set_ylim(len(table) - 0.5, -0.5)
 
 
-def learning_curve(ax, images, table, reference=None):
+def learning_curve(ax: Axes, images, table, reference=None) -> None:
     """AP against the number of training images, on a logarithmic axis.
 
     Parameters
@@ -280,11 +300,11 @@ def learning_curve(ax, images, table, reference=None):
     images : sequence of int
         Number of training images of each model.
     table : DataFrame
-        Columns ``estimate, low, high`` (percent), a row a model.
+        Columns ``estimate, low, high`` (percent), one row per model.
     reference : tuple of (sequence of int, sequence of float), optional
         Published images and AP, drawn dashed.
     """
-    error = np.abs(table[["low", "high"]].to_numpy().T - table["estimate"].to_numpy())
+    error = np.abs(table[["low", "high"]].T - table["estimate"]).to_numpy()
     ax.errorbar(images, table["estimate"], error, fmt="o-", color="0.2", capsize=3, label="here")
     if reference is not None:
         ax.plot(*reference, "s--", color="0.6", label="paper, on LIVECell (quoted)")
@@ -295,9 +315,8 @@ def learning_curve(ax, images, table, reference=None):
     ax.legend()
 
 
-def frame(ax, colour):
+def frame(ax: Axes, colour: str) -> None:
     """Draw a coloured frame around an image, as the paper's Fig. 3 marks the training set."""
-    ax.set_axis_on()
-    ax.set(xticks=[], yticks=[])
+    ax.set(frame_on=True, xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set(visible=True, color=colour, linewidth=3)

@@ -2,98 +2,90 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from deepmucs_utils.data.cultures import COLOURS
-from deepmucs_utils.plots.images import WIDTH, outline, show
+from deepmucs_utils.plots.images import DASHES, WIDTH, grid, outline, show
 
 GROUP_COLOURS = ("#D55E00", "#0072B2")  # of the two groups of channels
 STEP_COLOURS = ("#999999", "#56B4E9", "#0072B2", "#000000")  # proposal and three stages
+TRUTH, BOX = "#E69F00", "#56B4E9"  # a cell, and an anchor or a box that the network proposes
+
+# of the diagram: x, y, width, height, text, colour
+PARTS = (
+    (0.1, 2.0, 1.7, 1.0, "image", "0.9"),
+    *((2.9, 1.05 * k, 2.4, 0.62, f"res{k + 2}", "#E9D3E0") for k in range(4)),
+    *((6.2, 1.05 * k, 2.4, 0.62, f"p{k + 2}  (1/{4 * 2**k})", "#CFE3F2") for k in range(5)),
+    (9.8, 1.9, 2.2, 1.2, "RPN\nproposals", "#CDE8DF"),
+    (13.2, 3.15, 2.0, 1.0, "box head 1\nIoU ≥ 0.5", "#FBE5C0"),
+    (13.2, 1.70, 2.0, 1.0, "box head 2\nIoU ≥ 0.6", "#FBE5C0"),
+    (13.2, 0.25, 2.0, 1.0, "box head 3\nIoU ≥ 0.7", "#FBE5C0"),
+    (16.2, 0.25, 1.7, 1.0, "mask\nhead", "#F6D5C2"),
+)
+# from x, y, to x, y
+ARROWS = (
+    (1.85, 2.2, 2.85, 0.4),
+    *((4.1, 1.05 * k + 0.62, 4.1, 1.05 * k + 1.07) for k in range(3)),
+    *((5.35, 1.05 * k + 0.31, 6.15, 1.05 * k + 0.31) for k in range(4)),
+    *((7.4, 1.05 * k + 1.05, 7.4, 1.05 * k + 0.6) for k in range(3)),
+    (7.4, 3.77, 7.4, 4.22),
+    (8.7, 2.5, 9.75, 2.5),
+    (12.05, 2.7, 13.15, 3.6),
+    (14.2, 3.12, 14.2, 2.73),
+    (14.2, 1.67, 14.2, 1.28),
+    (15.25, 0.75, 16.15, 0.75),
+)
+# x, text
+CAPTIONS = (
+    (4.1, "backbone"),
+    (7.4, "pyramid"),
+    (10.9, "where?"),
+    (14.2, "what? where exactly?"),
+    (17.05, "outline"),
+)
 
 
-def diagram():
+def diagram() -> None:
     """The parts of the network, in the order in which an image passes through them."""
     _, ax = plt.subplots(figsize=(WIDTH, 3.1))
     ax.set(xlim=(0, 18), ylim=(-0.6, 5.4))
     ax.set_axis_off()
-    _part(ax, 0.1, 2.0, 1.7, 1, "image", "0.9")
-    for level in range(2, 7):
-        y = 1.05 * (level - 2)
-        _part(ax, 6.2, y, 2.4, 0.62, f"p{level}  (1/{2**level})", "#CFE3F2")
-        if level < 6:
-            _part(ax, 2.9, y, 2.4, 0.62, f"res{level}", "#E9D3E0")
-            _arrow(ax, (5.35, y + 0.31), (6.15, y + 0.31))
-        if level < 5:
-            _arrow(ax, (4.1, y + 0.62), (4.1, y + 1.07))
-            _arrow(ax, (7.4, y + 1.05), (7.4, y + 0.6))
-    _arrow(ax, (7.4, 3.77), (7.4, 4.22))
-    _arrow(ax, (1.85, 2.2), (2.85, 0.4))
-    _part(ax, 9.8, 1.9, 2.2, 1.2, "RPN\nproposals", "#CDE8DF")
-    _arrow(ax, (8.7, 2.5), (9.75, 2.5))
-    for stage, least in enumerate((0.5, 0.6, 0.7), start=1):
-        y = 4.6 - 1.45 * stage
-        _part(ax, 13.2, y, 2.0, 1.0, f"box head {stage}\nIoU ≥ {least}", "#FBE5C0")
-        if stage < 3:
-            _arrow(ax, (14.2, y - 0.03), (14.2, y - 0.42))
-    _arrow(ax, (12.05, 2.7), (13.15, 3.6))
-    _part(ax, 16.2, 0.25, 1.7, 1.0, "mask\nhead", "#F6D5C2")
-    _arrow(ax, (15.25, 0.75), (16.15, 0.75))
-    for x, text in (
-        (4.1, "backbone"),
-        (7.4, "pyramid"),
-        (10.9, "where?"),
-        (14.2, "what? where exactly?"),
-        (17.05, "outline"),
-    ):
+    for x, y, width, height, text, colour in PARTS:
+        ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="0.4"))
+        ax.text(x + width / 2, y + height / 2, text, ha="center", va="center")
+    for x0, y0, x1, y1 in ARROWS:
+        ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.3"})
+    for x, text in CAPTIONS:
         ax.text(x, -0.5, text, ha="center", style="italic", color="0.3")
 
 
-def _part(ax, x, y, width, height, text, colour):
-    ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="0.4"))
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center")
-
-
-def _arrow(ax, start, end):
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "0.3"})
-
-
-def maps(levels, masks, columns=5, limits=None):
+def maps(levels: dict, masks: np.ndarray, columns: int = 5, limits=(None, None)) -> None:
     """Maps of one image side by side, with the outlines of its cells.
 
     Parameters
     ----------
     levels : dict of str to ndarray, shape (h, w)
-        By name; a name's first letter begins a line of its own.
+        By name: a letter or word, and k for maps at 1/2^k of the image's scale. Each first letter
+        begins a new line.
     masks : ndarray of bool, shape (n, height, width)
         The cells, in pixels of the image.
     columns : int
     limits : tuple of float, optional
-        Values shown dark and bright; default each map's own smallest and largest.
+        Values shown dark and bright; default each map's own minimum and maximum.
     """
-    lines = [
-        [name for name in levels if name[0] == first]
-        for first in dict.fromkeys(name[0] for name in levels)
-    ]
-    height, width = masks.shape[1:]
-    size = (WIDTH, len(lines) * (WIDTH / columns * height / width + 0.35))
-    _, axes = plt.subplots(len(lines), columns, figsize=size, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    low, high = limits or (None, None)
-    for line, names in zip(axes, lines, strict=True):
+    kinds = list(dict.fromkeys(name[0] for name in levels))
+    axes = grid(len(kinds), columns, masks.shape[1:], 0.35)
+    for line, kind in zip(axes, kinds, strict=True):
+        names = [name for name in levels if name[0] == kind]
         for ax, name in zip(line, names, strict=False):
-            values = levels[name]
-            stride = 2 ** int(name[-1])
-            shown = (0, values.shape[1] * stride, values.shape[0] * stride, 0)
-            ax.imshow(values, cmap="viridis", extent=shown, vmin=low, vmax=high)
-            for mask in masks:
-                outline(ax, mask, colour="white", linewidth=0.6)
-            ax.set(xlim=(0, width), ylim=(height, 0))
-            ax.set_title(f"{name}, {values.shape[0]} × {values.shape[1]}")
+            height, width = np.array(levels[name].shape) * 2 ** int(name[-1])
+            _map(ax, levels[name], masks, (0, width, height, 0), limits)
+            ax.set_title(f"{name}, {levels[name].shape[0]} × {levels[name].shape[1]}")
 
 
-def attention(masks, found):
-    """Two versions of three features, their weights, and what becomes of them.
+def attention(masks: np.ndarray, found) -> None:
+    """Both splits of three features, their weights and their sum.
 
     Parameters
     ----------
@@ -101,31 +93,30 @@ def attention(masks, found):
         The image's cells.
     found : anatomy.Attention
     """
-    channels = found.clearest()
+    channels, mixed = found.clearest(), found.mix()
     height, width = masks.shape[1:]
-    size = (WIDTH, len(channels) * (WIDTH / 3 * height / width + 0.25))
-    _, axes = plt.subplots(len(channels), 3, figsize=size)
-    mixed = found.mix()
+    axes = grid(len(channels), 3, (height, width), 0.25)
     for line, channel in zip(axes, channels, strict=True):
         share = found.share[channel]
         three = np.stack([*found.splits[:, channel], mixed[channel]])
         titles = (f"split 1, weight {share:.2f}", f"split 2, weight {1 - share:.2f}", "sum")
         for ax, values, title in zip(line, three, titles, strict=True):
-            ax.imshow(
-                values,
-                cmap="viridis",
-                vmin=0,
-                vmax=np.quantile(three, 0.995),
-                extent=(0, width, height, 0),
-            )
-            for mask in masks:
-                outline(ax, mask, colour="white", linewidth=0.5)
-            ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], title=title)
+            _map(ax, values, masks, (0, width, height, 0), (0, np.quantile(three, 0.995)))
+            ax.set_title(title)
         line[0].set_ylabel(f"feature {channel}")
 
 
-def shares(ax, by_stage):
-    """How many features take which share from the first split.
+def _map(ax, values, masks, extent, limits):
+    """A map in the coordinates of its image, under the outlines of the cells."""
+    height, width = masks.shape[1:]
+    ax.imshow(values, cmap="viridis", extent=extent, vmin=limits[0], vmax=limits[1])
+    for mask in masks:
+        outline(ax, mask, colour="white", linewidth=0.6)
+    ax.set(xlim=(0, width), ylim=(height, 0))
+
+
+def shares(ax: Axes, by_stage: dict) -> None:
+    """Weight of the first split, one dot per feature.
 
     Parameters
     ----------
@@ -134,16 +125,15 @@ def shares(ax, by_stage):
         ``share`` of `anatomy.split_attention` by stage.
     """
     for place, values in enumerate(by_stage.values()):
-        order = np.sort(values)
-        spread = 0.35 * np.cos(np.arange(len(order)) * 2.4)  # golden angle: no two in a column
-        ax.plot(place + spread, order, ".", color="0.3", markersize=4)
+        spread = 0.35 * np.cos(np.arange(len(values)) * 2.4)  # golden angle: dots stay apart
+        ax.plot(place + spread, np.sort(values), ".", color="0.3", markersize=4)
     ax.axhline(0.5, color="0.6", linewidth=0.8)
     labels = [f"{stage}\nn = {len(values)}" for stage, values in by_stage.items()]
     ax.set_xticks(range(len(by_stage)), labels)
     ax.set(ylabel="weight of split 1", ylim=(0, 1))
 
 
-def sampling(ax, image, found, reach):
+def sampling(ax: Axes, image: np.ndarray, found, reach: float) -> None:
     """Where a deformable convolution samples around one place.
 
     Parameters
@@ -152,46 +142,36 @@ def sampling(ax, image, found, reach):
     image : ndarray of uint8, shape (h, w)
     found : anatomy.Sampling
     reach : float
-        How much of the image is shown on each side, px.
+        Half the side of the part of the image that is shown, px.
     """
     show(ax, image)
+    mark = {"linewidths": 0.6, "zorder": 3}
     for group, (places, weights) in enumerate(zip(found.places, found.modulation, strict=True)):
-        colour = GROUP_COLOURS[group]
-        for grid, place, weight in zip(found.grid, places, weights, strict=True):
-            ax.plot(
-                *zip(grid[::-1], place[::-1], strict=True),
-                color=colour,
-                linewidth=1.0,
-                alpha=min(1.0, 2 * float(weight)),
-            )
-        ax.scatter(
-            places[:, 1],
-            places[:, 0],
-            90 * weights,
-            color=colour,
-            marker="os"[group],
-            linewidths=0.5,
-            edgecolors="white",
-            zorder=3,
-            label=f"channel group {group + 1}",
-        )
-    ax.scatter(
-        found.grid[:, 1],
-        found.grid[:, 0],
-        45,
-        color="white",
-        marker="P",
-        linewidths=0.7,
-        edgecolors="black",
-        zorder=4,
-        label="the 3 × 3 grid",
-    )
-    y, x = found.centre
+        colour, label = GROUP_COLOURS[group], f"channel group {group + 1}"
+        for start, end, weight in zip(found.grid, places, weights, strict=True):
+            path = np.stack([start, end])[:, ::-1]
+            ax.plot(*path.T, color=colour, linewidth=1, alpha=min(1.0, 2 * float(weight)))
+        look = {"color": colour, "marker": "os"[group], "edgecolors": "white", "label": label}
+        ax.scatter(*places.T[::-1], 90 * weights, **look, **mark)
+    look = {"color": "white", "marker": "P", "edgecolors": "black", "label": "the 3 × 3 grid"}
+    ax.scatter(*found.grid.T[::-1], 45, **look, **mark)
+    _zoom(ax, found.centre[::-1], reach)
+
+
+def _zoom(ax, centre, reach):
+    """Show an image within ``reach`` px of a centre ``(x, y)``."""
+    x, y = centre
     ax.set(xlim=(x - reach, x + reach), ylim=(y + reach, y - reach))
 
 
-def anchors_at(image, mask, sizes, ratios, strides):
-    """The anchors of each level at the place nearest to a cell, a panel a level.
+def _boxes(ax, found, colour, dashed):
+    for x0, y0, x1, y1 in found:
+        style = {"edgecolor": colour, "linestyle": DASHES if dashed else "solid"}
+        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1.3, **style))
+
+
+def anchors_at(image: np.ndarray, mask: np.ndarray, sizes, ratios, strides) -> None:
+    """The anchors of each level at the place nearest to a cell, one panel per level.
 
     Parameters
     ----------
@@ -202,23 +182,18 @@ def anchors_at(image, mask, sizes, ratios, strides):
         px; height / width; px.
     """
     _, axes = plt.subplots(1, len(sizes), figsize=(WIDTH, WIDTH / len(sizes) + 0.4))
-    y, x = (axis.mean() for axis in np.nonzero(mask))
-    for ax, size, stride, level in zip(axes, sizes, strides, range(2, 9), strict=False):
+    middle = np.array([axis.mean() for axis in np.nonzero(mask)[::-1]])
+    root = np.sqrt(ratios)
+    for level, (ax, size, stride) in enumerate(zip(axes, sizes, strides, strict=True), 2):
         show(ax, image, f"p{level}: {size} px, every {stride} px")
-        outline(ax, mask, colour="#E69F00", linewidth=1.6)
-        x0, y0 = (stride * round(place / stride) for place in (x, y))
-        for ratio in ratios:
-            width, height = size / ratio**0.5, size * ratio**0.5
-            _frame(
-                ax,
-                (x0 - width / 2, y0 - height / 2, x0 + width / 2, y0 + height / 2),
-                edgecolor="#56B4E9",
-            )
-        reach = 1.15 * size
-        ax.set(xlim=(x0 - reach, x0 + reach), ylim=(y0 + reach, y0 - reach))
+        outline(ax, mask, colour=TRUTH, linewidth=1.6)
+        place = stride * np.round(middle / stride)
+        half = size / 2 * np.stack([1 / root, root], 1)
+        _boxes(ax, np.hstack([place - half, place + half]), BOX, dashed=False)
+        _zoom(ax, place, 1.15 * size)
 
 
-def cell_sizes(ax, width, height, cultures, sizes, ratios):
+def cell_sizes(ax: Axes, width, height, cultures, sizes, ratios) -> None:
     """Boxes of cells and the anchors' shapes, both by width and height.
 
     Parameters
@@ -232,17 +207,19 @@ def cell_sizes(ax, width, height, cultures, sizes, ratios):
     """
     colours = [COLOURS[name] for name in cultures]
     ax.scatter(width, height, 5, c=colours, alpha=0.5, linewidths=0, rasterized=True)
-    size, ratio = (grid.ravel() for grid in np.meshgrid(sizes, np.sqrt(ratios)))
-    ax.plot(size / ratio, size * ratio, "s", color="black", markersize=5, markerfacecolor="none")
+    size, root = np.meshgrid(sizes, np.sqrt(ratios))
+    ax.plot(
+        *np.stack([size / root, size * root]).reshape(2, -1), "ks", markersize=5, fillstyle="none"
+    )
     ticks = [4, 8, 16, 32, 64, 128, 256]
-    for axis, scale in (("x", ax.set_xscale), ("y", ax.set_yscale)):
-        scale("log", base=2)
-        getattr(ax, f"set_{axis}ticks")(ticks, map(str, ticks))
+    ax.loglog(base=2)
+    ax.set_xticks(ticks, map(str, ticks))
+    ax.set_yticks(ticks, map(str, ticks))
     ax.set(xlabel="width (px)", ylabel="height (px)", aspect="equal", xlim=(3, 400), ylim=(3, 400))
 
 
-def boxes(ax, image, found, colour="#56B4E9", dashed=True):
-    """Boxes on an image: dashed for predictions, solid for the truth.
+def boxes(ax: Axes, image: np.ndarray, found, colour: str = BOX, dashed: bool = True) -> None:
+    """Boxes on an image: dashed for predictions, solid for ground truth.
 
     Parameters
     ----------
@@ -254,12 +231,11 @@ def boxes(ax, image, found, colour="#56B4E9", dashed=True):
     dashed : bool
     """
     show(ax, image)
-    for box in found:
-        _frame(ax, box, edgecolor=colour, linestyle=(0, (3, 1.5)) if dashed else "solid")
+    _boxes(ax, found, colour, dashed)
 
 
-def recall(ax, overlap, counts, thresholds):
-    """Share of the cells that some of the first boxes meet, against the number of boxes.
+def recall(ax: Axes, overlap, counts, thresholds) -> None:
+    """Share of the cells that the first proposals meet, against the number of proposals.
 
     Parameters
     ----------
@@ -277,12 +253,12 @@ def recall(ax, overlap, counts, thresholds):
     ax.set_xscale("log")
     ax.set_xticks(counts, map(str, counts))
     ax.minorticks_off()
-    ax.set(xlabel="proposals an image, best first", ylabel="cells met (%)", ylim=(0, 100))
+    ax.set(xlabel="proposals per image, best first", ylabel="cells met (%)", ylim=(0, 100))
     ax.legend()
 
 
-def steps(axes, image, stages, truth, titles, reach=10):
-    """A box before the cascade and after each stage, a panel each, with the cell's own.
+def steps(axes, image: np.ndarray, stages: np.ndarray, truth, titles, reach: int = 10) -> None:
+    """A box before the cascade and after each stage, one panel each, with the box of its cell.
 
     Parameters
     ----------
@@ -296,21 +272,15 @@ def steps(axes, image, stages, truth, titles, reach=10):
         Margin shown around all of them, px.
     """
     around = np.vstack([stages, [truth]])
-    middle = (around[:, :2].min(0) + around[:, 2:].max(0)) / 2
-    half = (around[:, 2:].max(0) - around[:, :2].min(0)).max() / 2 + reach
+    low, high = around[:, :2].min(0), around[:, 2:].max(0)
     for ax, box, title in zip(axes, stages, titles, strict=True):
         show(ax, image, title)
-        _frame(ax, truth, edgecolor="#E69F00")
-        _frame(ax, box, edgecolor="#0072B2", linestyle=(0, (3, 1.5)))
-        ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] + half, middle[1] - half))
+        _boxes(ax, [truth], TRUTH, dashed=False)
+        _boxes(ax, [box], STEP_COLOURS[2], dashed=True)
+        _zoom(ax, (low + high) / 2, (high - low).max() / 2 + reach)
 
 
-def _frame(ax, box, **options):
-    x0, y0, x1, y1 = box
-    ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1.3, **options))
-
-
-def overlap_by_step(ax, overlap, thresholds):
+def overlap_by_step(ax: Axes, overlap: np.ndarray, thresholds) -> None:
     """How well the boxes on cells fit, before the cascade and after each stage.
 
     Parameters
@@ -319,12 +289,11 @@ def overlap_by_step(ax, overlap, thresholds):
     overlap : ndarray, shape (stages + 1, n)
         IoU with the cell.
     thresholds : sequence of float
-        IoU that each stage is trained from.
+        IoU from which each stage is trained.
     """
     edges = np.linspace(0, 1, 201)
-    for values, colour, name in zip(
-        overlap, STEP_COLOURS, ("proposals", "stage 1", "stage 2", "stage 3"), strict=True
-    ):
+    names = ("proposals", "stage 1", "stage 2", "stage 3")
+    for values, colour, name in zip(overlap, STEP_COLOURS, names, strict=True):
         better = [100 * (values >= edge).mean() for edge in edges]
         ax.plot(edges, better, color=colour, label=name)
     for threshold in thresholds:
