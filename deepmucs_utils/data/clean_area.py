@@ -15,7 +15,7 @@ REDUCTION = 4  # times, of the image that the background level is computed on
 LEVEL_SIGMA = 24.0  # px, scale of the background level
 
 
-def local_deviation(residual, window=WINDOW):
+def _local_deviation(residual, window=WINDOW):
     """Standard deviation in a square window around each pixel, grey levels.
 
     Parameters
@@ -48,7 +48,7 @@ def background_level(image, clean, sigma=LEVEL_SIGMA):
     return cv2.resize(level.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def noise_deviation(deviation, outside):
+def _noise_deviation(deviation, outside):
     """Standard deviation of the camera's noise: a low quantile of the local one, which cells
     that nobody annotated do not reach."""
     values = deviation[outside] if outside.any() else deviation
@@ -80,6 +80,6 @@ def find_structure(image, mask):
     """
     near = near_cells(mask)
     level = background_level(image, ~near)
-    deviation = local_deviation(image - level)
-    noise = noise_deviation(deviation, ~near)
+    deviation = _local_deviation(image - level)
+    noise = _noise_deviation(deviation, ~near)
     return (deviation > STRUCTURE * noise) & ~near, noise

@@ -7,6 +7,7 @@ the common forms of colour blindness.
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from deepmucs_utils.errors import DeepMuCSError
 
@@ -53,14 +54,10 @@ CATEGORIES = [
     {"id": CATEGORY_ID[name], "name": name, "supercategory": "cell"} for name in CULTURE_NAMES
 ]
 
-_NAME = re.compile(
-    r"(?P<culture>[A-Za-z0-9]+)_Phase_(?P<row>[A-Z])(?P<column>\d+)_(?P<position>\d+)"
-    r"_(?P<days>\d+)d(?P<hours>\d+)h(?P<minutes>\d+)m_(?P<crop>\d+)\.(tif|tiff|png)"
-)
+_NAME = re.compile(r"([A-Za-z0-9]+)_Phase_([A-Z]\d+)_\d+_(\d+)d(\d+)h(\d+)m_\d+\.(?:tif|tiff|png)")
 
 
-@dataclass(frozen=True)
-class ImageName:
+class ImageName(NamedTuple):
     """What a LIVECell file name says of its image.
 
     Parameters
@@ -69,28 +66,23 @@ class ImageName:
         Culture's name.
     well : str
         Row and column on the plate, e.g. ``"C7"``; frames of one well show the same cells.
-    position : int
-        Imaging position in the well.
     hours : float
         Time since the start of the experiment, in hours.
-    crop : int
-        Which of the four crops of the original field, 1 to 4.
     """
 
     culture: str
     well: str
-    position: int
     hours: float
-    crop: int
 
 
 def parse_name(file_name):
-    """Read culture, well, position, time and crop from a LIVECell file name.
+    """Read culture, well and time from a LIVECell file name.
 
     Parameters
     ----------
     file_name : str
-        E.g. ``"A172_Phase_C7_1_02d16h00m_2.tif"``, without folders.
+        E.g. ``"A172_Phase_C7_1_02d16h00m_2.tif"``, without folders: culture, well, position in
+        the well, time, and which of the four crops of the original field.
 
     Returns
     -------
@@ -103,8 +95,8 @@ def parse_name(file_name):
 
     Examples
     --------
-    >>> parse_name("A172_Phase_C7_1_02d16h00m_2.tif").hours
-    64.0
+    >>> parse_name("A172_Phase_C7_1_02d16h00m_2.tif")
+    ImageName(culture='A172', well='C7', hours=64.0)
     """
     match = _NAME.fullmatch(file_name)
     if match is None:
@@ -112,11 +104,5 @@ def parse_name(file_name):
             f"{file_name}: not a LIVECell file name; expected the form "
             "A172_Phase_C7_1_02d16h00m_2.tif (culture, well, position, time, crop)."
         )
-    part = match.groupdict()
-    return ImageName(
-        culture=part["culture"],
-        well=part["row"] + part["column"],
-        position=int(part["position"]),
-        hours=24.0 * int(part["days"]) + int(part["hours"]) + int(part["minutes"]) / 60,
-        crop=int(part["crop"]),
-    )
+    culture, well, days, hours, minutes = match.groups()
+    return ImageName(culture, well, 24.0 * int(days) + int(hours) + int(minutes) / 60)

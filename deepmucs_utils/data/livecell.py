@@ -12,12 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from deepmucs_utils.data.coco import CELLS, read_coco
-from deepmucs_utils.data.cultures import CULTURE_NAMES, parse_name
+from deepmucs_utils.data.cultures import CULTURE_NAMES, ImageName, parse_name
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import replace_file
 
@@ -157,11 +156,17 @@ def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     """
     cells, images = _index_files(root, split, cache, cultures)
     table = pa.ipc.open_file(pa.memory_map(str(cells))).read_all()
-    facts = pd.read_parquet(images).drop(columns="cells").iloc[table["image"].to_numpy()]
-    facts.insert(0, "annotation_id", table["annotation_id"].to_numpy())
-    rest = table.drop_columns(["annotation_id", "image", "polygon"]).to_pandas()
-    polygons = pd.arrays.ArrowExtensionArray(table["polygon"])
-    return pd.concat([facts.reset_index(drop=True), rest], axis=1).assign(polygon=polygons)
+    images = pd.read_parquet(images).drop(columns="cells").set_index("image_id")
+    cells = images.loc[table["image_id"].to_numpy()].reset_index()
+    cells.insert(0, "annotation_id", table["id"].to_numpy())
+    boxes = table["bbox"].combine_chunks().flatten().to_numpy()
+    for number, name in enumerate("xywh"):
+        cells[name] = boxes[number::4]
+    cells["area"] = table["area"].to_numpy()
+    cells["iscrowd"] = table["iscrowd"].fill_null(0).to_numpy() > 0
+    cells["rle"] = table["rle"].to_pandas()
+    cells["polygon"] = pd.arrays.ArrowExtensionArray(table["segmentation"])
+    return cells
 
 
 def read_images(root, split, cache=CACHE, cultures=CULTURE_NAMES):
@@ -204,14 +209,15 @@ def _index_files(root, split, cache, cultures):
 def _write_index(source, cells, images):
     """Write the annotations of a COCO file and, once these are complete, its images."""
     table, parts = read_coco(source)
-    names = [parse_name(name) for name in table["file_name"]]
-    for fact in ("culture", "well", "hours"):
-        table[fact] = [getattr(name, fact) for name in names]
-    counts = np.zeros(len(table), int)
+    names = map(parse_name, table["file_name"])
+    table = table.rename(columns={"id": "image_id"})
+    table = table.join(pd.DataFrame(names, columns=ImageName._fields))
+    counts = pd.Series(0, table["image_id"])
     with pa.ipc.new_file(cells, CELLS) as file:
         for part in parts:
             file.write_table(part)
-            counts += np.bincount(part["image"], minlength=len(counts))
+            found = part["image_id"].to_pandas().value_counts()
+            counts[found.index] += found
     if not counts.any():
         raise DeepMuCSError(f"{source}: no annotations; expected at least one cell.")
-    replace_file(images, table.assign(cells=counts).to_parquet)
+    replace_file(images, table.assign(cells=counts.to_numpy()).to_parquet)
