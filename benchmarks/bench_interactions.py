@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from deepmucs_utils.analysis.interactions import analyse
+from deepmucs_utils.analysis.interactions import find_interactions
 from deepmucs_utils.studies.interactions.null_and_power import (
     Design,
     rejections,
@@ -32,7 +32,7 @@ def run():
     rng = np.random.default_rng(0)
     scenes = [simulate_scene(Design(cells=60), rng) for _ in range(IMAGES)]
     start = time.perf_counter()
-    analyse(scenes, REPLACEMENTS)
+    find_interactions(scenes, REPLACEMENTS)
     result = {
         "images": IMAGES,
         "cells": sum(len(scene.shapes) for scene in scenes),

@@ -315,9 +315,9 @@ def interactions(ground_truth, predictions, threshold, out, **options):
 
     The cells are those of GT (COCO json) or, on the same images, of PRED (a COCO results list).
     """
-    from deepmucs_utils.analysis.interactions import analyse
+    from deepmucs_utils.analysis.interactions import find_interactions
     from deepmucs_utils.analysis.operating_point import confident
-    from deepmucs_utils.analysis.shapes import read_scenes
+    from deepmucs_utils.analysis.shapes import read_fields
     from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
     from deepmucs_utils.evaluation.tables import write_tables
 
@@ -325,7 +325,7 @@ def interactions(ground_truth, predictions, threshold, out, **options):
     if predictions is not None:
         records = read_predictions(predictions, truth)
         kept = confident(records, 0.5 if threshold is None else threshold)
-    found = analyse(read_scenes(truth, kept), **options)
+    found = find_interactions(read_fields(truth, kept), **options)
     print(found.tests.round(3).to_string(index=False))
     if len(found.tests) / (options["replacements"] + 1) > 0.05:
         print(

@@ -2,12 +2,12 @@
 
 Cells of different size are not exchangeable: large ones keep others at a distance, so shuffling
 the names over fixed places rejects true nulls. Here chance means the same cells, each with its
-size and shape, placed anew where they do not overlap. What is measured, for each pair of cultures:
-how many pairs of cells lie at which distance of their outlines (divided by the number under chance
-it is a pair correlation), the distance to the nearest cell of the other culture, and the number of
+size and shape, placed anew where they do not overlap. For each pair of cultures we measure how
+many pairs of cells lie at which distance of their outlines (divided by the number under chance, a
+pair correlation), the distance to the nearest cell of the other culture, and the number of
 neighbours.
 
-Curves are judged as a whole by a global rank envelope (`envelopes`), so that one test stands for
+Each curve is tested as a whole by a global rank envelope (`envelopes`), so that one test holds for
 all distances; p values of the pairs of cultures are corrected by Holm's method.
 """
 
@@ -34,6 +34,8 @@ class Measured:
     Parameters
     ----------
     cultures : tuple of str
+    cells : ndarray of int, shape (K,)
+        Cells of each culture.
     pairs : ndarray of int, shape (R + 1, K, K, bins)
         Pairs of cells by culture of the one, culture of the other, distance; a pair of one culture
         counts once.
@@ -45,6 +47,7 @@ class Measured:
     """
 
     cultures: tuple
+    cells: np.ndarray
     pairs: np.ndarray
     nearest: np.ndarray
     neighbours: np.ndarray
@@ -61,12 +64,12 @@ class Interactions:
         ``expected`` (mean under chance), ``g`` (their quotient), ``g_low``, ``g_high`` (global
         envelope: under chance the whole curve stays inside in 95 % of sets).
     tests : pandas.DataFrame
-        One row a pair of cultures: ``first, second, pairs`` (observed up to the last distance),
+        One row per pair of cultures: ``first, second, pairs`` (observed up to the last distance),
         ``close``, ``expected`` (pairs of neighbours, observed and by chance), ``ratio`` (their
         quotient), ``p`` (of the whole curve), ``p_holm``, ``finding`` (``"attraction"``,
         ``"repulsion"``, ``"none found"`` at 5 %).
     nearest, neighbours : pandas.DataFrame
-        One row a culture and another (or itself): ``of, to, n`` (cells), ``observed``,
+        One row per culture and another (or itself): ``of, to, n`` (cells), ``observed``,
         ``expected``, ``low``, ``high`` (2.5 and 97.5 % under chance), ``p``, ``p_holm``.
     """
 
@@ -76,12 +79,12 @@ class Interactions:
     neighbours: pd.DataFrame
 
 
-def neighbour_graph(scene, within=NEIGHBOUR):
+def neighbour_graph(field, within=NEIGHBOUR) -> pd.DataFrame:
     """Pairs of cells whose outlines are close.
 
     Parameters
     ----------
-    scene : Scene
+    field : Field
     within : float
         Px.
 
@@ -90,25 +93,26 @@ def neighbour_graph(scene, within=NEIGHBOUR):
     pandas.DataFrame
         Columns ``first, second`` (places of the cells, first < second) and ``distance`` (px).
     """
-    if not scene.shapes:
+    if not field.shapes:
         return pd.DataFrame({"first": [], "second": [], "distance": []})
-    distance = boundary_distances(scene.discs(), scene.first_disc)
+    distance = boundary_distances(field.discs(), field.first_disc)
     first, second = np.nonzero(np.triu(distance <= within, 1))
     return pd.DataFrame({"first": first, "second": second, "distance": distance[first, second]})
 
 
-def measure(scenes, replacements=199, seed=0, hidden=0.0, jobs=1):
+def measure_fields(fields, replacements=199, seed=0, hidden=0.0, jobs=1) -> Measured:
     """Measure a set and its re-placements.
 
     Parameters
     ----------
-    scenes : sequence of Scene
+    fields : sequence of Field
+        The images of the set.
     replacements : int
         How often each image is placed anew.
     seed : int
         Each image has its own generator: the result does not depend on ``jobs``.
     hidden : float
-        See `scenes.place_anew`.
+        See `shapes.place_anew`.
     jobs : int
         Worker processes.
 
@@ -119,67 +123,66 @@ def measure(scenes, replacements=199, seed=0, hidden=0.0, jobs=1):
     Raises
     ------
     DeepMuCSError
-        If the scenes hold fewer than two cells, or a cell finds no place.
+        If the set holds fewer than two cells, or a cell finds no place.
     """
-    cultures = tuple(sorted({name for scene in scenes for name in scene.cultures}))
-    if sum(len(scene.shapes) for scene in scenes) < 2:
+    names = pd.Series([name for field in fields for name in field.cultures], dtype=object)
+    if len(names) < 2:
         raise DeepMuCSError("interactions: expected at least two cells in the set's images.")
-    streams = np.random.SeedSequence(seed).spawn(len(scenes))
-    filled = [pair for pair in zip(scenes, streams, strict=True) if len(pair[0].shapes)]
+    cells = names.value_counts().sort_index()
+    cultures = tuple(cells.index)
+    streams = np.random.SeedSequence(seed).spawn(len(fields))
+    filled = [pair for pair in zip(fields, streams, strict=True) if pair[0].shapes]
     tasks = (
-        delayed(_measure_image)(scene, cultures, stream, replacements, hidden)
-        for scene, stream in filled
+        delayed(_measure_image)(field, cultures, stream, replacements, hidden)
+        for field, stream in filled
     )
     done = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-    k, total = len(cultures), 0
-    for part in tqdm(done, "re-placing", len(filled), unit="image", disable=None):
-        total = total + part
-    bins = len(EDGES) - 1
-    counts = total[..., :bins].astype(int)
-    cells = np.array([sum((s.cultures == name).sum() for s in scenes) for name in cultures])
-    close = counts[..., : int(np.searchsorted(EDGES, NEIGHBOUR))].sum(axis=-1)
-    close = close * (1 + np.eye(k, dtype=int))  # a pair of one culture gives each of them one
+    total = sum(tqdm(done, "re-placing", len(filled), unit="image", disable=None))
+    pairs, (distance, n) = total[..., :-2].astype(int), np.moveaxis(total[..., -2:], -1, 0)
+    other = ~np.eye(len(cultures), dtype=bool)[..., None]
+    pairs += (pairs * other).swapaxes(1, 2)
+    close = pairs[..., EDGES[1:] <= NEIGHBOUR].sum(axis=-1)
+    close *= 2 - other[..., 0]  # a pair of one culture gives each of the two a neighbour
     with np.errstate(invalid="ignore"):
-        nearest = total[..., bins] / total[..., bins + 1]
-    return Measured(cultures, counts, nearest, close / cells[:, None])
+        nearest = distance / n
+    return Measured(cultures, cells.to_numpy(), pairs, nearest, close / cells.to_numpy()[:, None])
 
 
-def _measure_image(scene, cultures, stream, replacements, hidden):
-    """Histogram, sum and number of nearest distances of one image: (R + 1, K, K, bins + 2)."""
+def _measure_image(field, cultures, stream, replacements, hidden):
+    """Pairs by distance (rising pairs of cultures only), sum and number of nearest distances.
+
+    Shape (R + 1, K, K, bins + 2).
+    """
     rng = np.random.default_rng(stream)
-    k = len(cultures)
-    code = np.array([cultures.index(name) for name in scene.cultures])
+    k, bins = len(cultures), len(EDGES) - 1
+    code = np.array([cultures.index(name) for name in field.cultures])
     first, second = np.triu_indices(code.size, 1)
-    pair = np.minimum(code[first], code[second]) * k + np.maximum(code[first], code[second])
-    result = np.zeros((replacements + 1, k, k, len(EDGES) + 1))
-    for number in range(replacements + 1):
-        discs = scene.discs() if number == 0 else place_anew(scene, rng, hidden)
-        distance = boundary_distances(discs, scene.first_disc)
+    pair = np.sort([code[first], code[second]], axis=0)
+    result = np.zeros((replacements + 1, k, k, bins + 2))
+    for number, table in enumerate(result):
+        discs = place_anew(field, rng, hidden) if number else field.discs()
+        distance = boundary_distances(discs, field.first_disc)
         place = np.searchsorted(EDGES, distance[first, second], side="right") - 1
-        inside = place < len(EDGES) - 1
-        counts = np.bincount(
-            pair[inside] * (len(EDGES) - 1) + place[inside], minlength=k * k * (len(EDGES) - 1)
-        ).reshape(k, k, -1)
-        upper = np.triu(np.ones((k, k), bool), 1)[..., None]
-        result[number, :, :, :-2] = counts + np.where(upper, counts, 0).transpose(1, 0, 2)
-        for b in range(k):
-            to = distance[:, code == b]
-            if not to.shape[1]:
-                continue
-            near = to.min(axis=1)
+        inside = place < bins
+        at = np.ravel_multi_index((*pair[:, inside], place[inside]), (k, k, bins))
+        table[..., :bins] = np.bincount(at, minlength=k * k * bins).reshape(k, k, bins)
+        for culture in range(k):
+            near = distance[:, code == culture].min(axis=1, initial=np.inf)
             known = np.isfinite(near)
-            result[number, :, b, -2] = np.bincount(code[known], near[known], minlength=k)
-            result[number, :, b, -1] = np.bincount(code[known], minlength=k)
+            table[:, culture, -2] = np.bincount(code[known], near[known], minlength=k)
+            table[:, culture, -1] = np.bincount(code[known], minlength=k)
     return result
 
 
-def analyse(scenes, replacements=199, seed=0, hidden=0.0, jobs=1, level=0.05):
+def find_interactions(
+    fields, replacements=199, seed=0, hidden=0.0, jobs=1, level=0.05
+) -> Interactions:
     """Test every pair of cultures of a set against chance.
 
     Parameters
     ----------
-    scenes, replacements, seed, hidden, jobs
-        See `measure`. With R re-placements no p value is below 1 / (R + 1).
+    fields, replacements, seed, hidden, jobs
+        See `measure_fields`. With R re-placements no p value is below 1 / (R + 1).
     level : float
         Level of the envelopes and of the findings.
 
@@ -187,72 +190,45 @@ def analyse(scenes, replacements=199, seed=0, hidden=0.0, jobs=1, level=0.05):
     -------
     Interactions
     """
-    measured = measure(scenes, replacements, seed, hidden, jobs)
-    cells = pd.Series(np.concatenate([scene.cultures for scene in scenes])).value_counts()
-    pairs = list(combinations_with_replacement(range(len(measured.cultures)), 2))
+    measured = measure_fields(fields, replacements, seed, hidden, jobs)
     curves, tests = [], []
-    close = int(np.searchsorted(EDGES, NEIGHBOUR))
-    for a, b in pairs:
+    close = EDGES[1:] <= NEIGHBOUR
+    for a, b in combinations_with_replacement(range(len(measured.cultures)), 2):
         counts = measured.pairs[:, a, b]
         names = {"first": measured.cultures[a], "second": measured.cultures[b]}
-        expected = counts[1:].mean(axis=0)
+        observed, expected = counts[0], counts[1:].mean(axis=0)
         low, high = envelope(counts, level)
+        curve = names | {"low": EDGES[:-1], "high": EDGES[1:]}
+        curve |= {"pairs": observed, "expected": expected}
         with np.errstate(invalid="ignore", divide="ignore"):
-            g = pd.DataFrame(
-                {
-                    "low": EDGES[:-1],
-                    "high": EDGES[1:],
-                    "pairs": counts[0],
-                    "expected": expected,
-                    "g": counts[0] / expected,
-                    "g_low": low / expected,
-                    "g_high": high / expected,
-                }
-            )
-        curves.append(g.assign(**names)[["first", "second", *g.columns]])
-        found, chance = int(counts[0, :close].sum()), float(expected[:close].sum())
-        tests.append(
-            names
-            | {
-                "pairs": int(counts[0].sum()),
-                "close": found,
-                "expected": chance,
-                "ratio": found / chance if chance else np.nan,
-                "p": curve_p(counts),
-            }
-        )
+            curve |= {"g": observed / expected, "g_low": low / expected, "g_high": high / expected}
+        curves.append(pd.DataFrame(curve))
+        test = {"pairs": observed.sum(), "close": observed[close].sum()}
+        test |= {"expected": expected[close].sum(), "p": curve_p(counts)}
+        tests.append(names | test)
     tests = pd.DataFrame(tests)
+    tests.insert(5, "ratio", tests["close"] / tests["expected"].replace(0, np.nan))
     tests["p_holm"] = holm(tests["p"])
     direction = np.where(tests["ratio"] > 1, "attraction", "repulsion")
     tests["finding"] = np.where(tests["p_holm"] <= level, direction, "none found")
     return Interactions(
         pd.concat(curves, ignore_index=True),
         tests,
-        _table(measured.nearest, measured.cultures, cells),
-        _table(measured.neighbours, measured.cultures, cells),
+        _ordered_pairs(measured.nearest, measured),
+        _ordered_pairs(measured.neighbours, measured),
     )
 
 
-def _table(values, cultures, cells):
-    """Observed against chance for each ordered pair of cultures."""
+def _ordered_pairs(values, measured):
+    """Observed values and those under chance for each ordered pair of cultures."""
     rows = []
-    for a, b in product(range(len(cultures)), repeat=2):
+    cultures = list(zip(measured.cultures, measured.cells.tolist(), strict=True))
+    for (a, (of, n)), (b, (to, _)) in product(enumerate(cultures), repeat=2):
         column = values[:, a, b]
-        if np.isnan(column).any():
-            continue
-        low, high = np.quantile(column[1:], [0.025, 0.975])
-        rows.append(
-            {
-                "of": cultures[a],
-                "to": cultures[b],
-                "n": int(cells[cultures[a]]),
-                "observed": column[0],
-                "expected": column[1:].mean(),
-                "low": low,
-                "high": high,
-                "p": curve_p(column[:, None]),
-            }
-        )
+        if not np.isnan(column).any():
+            low, high = np.quantile(column[1:], [0.025, 0.975])
+            row = {"of": of, "to": to, "n": n, "observed": column[0], "expected": column[1:].mean()}
+            rows.append(row | {"low": low, "high": high, "p": curve_p(column[:, None])})
     table = pd.DataFrame(rows)
     table["p_holm"] = holm(table["p"])
     return table

@@ -1,8 +1,8 @@
-"""Cells of one image as shapes that can be measured against each other and placed anew.
+"""Cells of one image as shapes whose distances can be measured and that can be placed anew.
 
-A cell is the union of a few discs inscribed in its mask. Distances between the discs of two cells
-are those between their outlines and a pixel or two more, and much quicker to get: an analysis of
-interactions measures some hundred re-placements of each image, and all of them in the same way.
+A cell is the union of a few discs inscribed in its mask. The distance between the discs of two
+cells exceeds that between their outlines by a pixel or two and is much faster to compute: an
+analysis of interactions measures some hundred re-placements of each image.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from scipy.spatial.distance import cdist
 
 from deepmucs_utils.data.masks import decode
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.evaluation.matching import culture_names
 
-COVER = 0.9  # share of a mask's pixels that its discs shall cover
+COVER = 0.9  # share of a mask's pixels that its discs should cover
 MOST_DISCS = 10
 CANDIDATES = 60  # pixels of a mask that discs are centred on
-TRIES = 2000  # places tried for one cell before an image is given up
+TRIES = 2000  # places tried for one cell before giving up
 AT_ONCE = 8  # places drawn at once
 
 
@@ -35,7 +36,7 @@ class Shape:
     mask: np.ndarray
 
     @cached_property
-    def discs(self):
+    def discs(self) -> np.ndarray:
         """Centres (y, x) in the mask's pixels and radii of inscribed discs; shape (k, 3)."""
         padded = np.pad(self.mask, 1)
         # not OpenCV's exact transform, whose last digits vary from call to call
@@ -56,24 +57,21 @@ class Shape:
         return np.array(discs, float)
 
     @cached_property
-    def turned(self):
+    def turned(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """The shape in the eight symmetries of the square: pairs of mask and discs."""
         variants = []
-        for mirrored in (False, True):
-            mask, discs = self.mask, self.discs
-            if mirrored:
-                mask = mask[:, ::-1]
-                discs = discs * (1, -1, 1) + (0, mask.shape[1] - 1, 0)
+        last = self.mask.shape[1] - 1
+        mirrored = self.mask[:, ::-1], self.discs * (1, -1, 1) + (0, last, 0)
+        for mask, discs in ((self.mask, self.discs), mirrored):
             for _ in range(4):
                 variants.append((np.ascontiguousarray(mask), discs))
-                width = mask.shape[1]
-                mask = np.rot90(mask)
-                discs = discs[:, [1, 0, 2]] * (-1, 1, 1) + (width - 1, 0, 0)
+                last = mask.shape[1] - 1
+                mask, discs = np.rot90(mask), discs[:, [1, 0, 2]] * (-1, 1, 1) + (last, 0, 0)
         return variants
 
 
 @dataclass(frozen=True)
-class Scene:
+class Field:
     """The cells of one image.
 
     Parameters
@@ -92,29 +90,25 @@ class Scene:
     cultures: np.ndarray
 
     @cached_property
-    def at_border(self):
+    def at_border(self) -> np.ndarray:
         """Whether a cell touches the image's border; bool, shape (n,)."""
         ends = self.corners + [shape.mask.shape for shape in self.shapes]
         return (self.corners <= 0).any(axis=1) | (ends >= self.size).any(axis=1)
 
     @cached_property
-    def first_disc(self):
-        """Index of each cell's first disc among all discs of the scene; int, shape (n,)."""
+    def first_disc(self) -> np.ndarray:
+        """Index of each cell's first disc among all discs of the image; int, shape (n,)."""
         counts = [len(shape.discs) for shape in self.shapes]
         return np.cumsum([0, *counts[:-1]])
 
-    def discs(self):
+    def discs(self) -> np.ndarray:
         """All cells' discs in the image's pixels: y, x, radius; shape (sum of k, 3)."""
-        return np.concatenate(
-            [
-                shape.discs + (*corner, 0)
-                for shape, corner in zip(self.shapes, self.corners, strict=True)
-            ]
-        )
+        placed = zip(self.shapes, self.corners, strict=True)
+        return np.concatenate([shape.discs + (*corner, 0) for shape, corner in placed])
 
 
-def read_scenes(ground_truth, records=None):
-    """The scenes of a set, from its ground truth or from predictions.
+def read_fields(ground_truth, records=None) -> list[Field]:
+    """The cells of each image of a set, from its ground truth or from predictions.
 
     Parameters
     ----------
@@ -122,42 +116,39 @@ def read_scenes(ground_truth, records=None):
         From `read_ground_truth`.
     records : list of dict, optional
         Detections that count, from `operating_point.confident`; by default the ground truth's own
-        cells without crowd regions. Where two overlap, the pixels go to the surer one.
+        cells without crowd regions. Where two overlap, the pixels go to the higher score.
 
     Returns
     -------
-    list of Scene
+    list of Field
         In the order of the ground truth's images.
     """
+    names = culture_names(ground_truth)
     if records is None:
-        records = [a for a in ground_truth["annotations"] if not a.get("iscrowd")]
-    names = {category["id"]: category["name"] for category in ground_truth["categories"]}
+        records = [cell for cell in ground_truth["annotations"] if not cell.get("iscrowd")]
     by_image = {image["id"]: [] for image in ground_truth["images"]}
     for record in records:
         by_image[record["image_id"]].append(record)
-    scenes = []
+    fields = []
     for image in ground_truth["images"]:
         size = image["height"], image["width"]
-        cells = sorted(by_image[image["id"]], key=lambda record: -record.get("score", 1))
         taken = np.zeros(size, bool)
         shapes, corners, cultures = [], [], []
-        for record in cells:
+        for record in sorted(by_image[image["id"]], key=lambda record: -record.get("score", 1)):
             mask = decode(record["segmentation"], size) & ~taken
-            if not mask.any():
-                continue
-            taken |= mask
-            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            shapes.append(Shape(mask[box]))
-            corners.append((rows[0], columns[0]))
-            cultures.append(names[record["category_id"]])
+            if mask.any():
+                taken |= mask
+                rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+                shapes.append(Shape(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
+                corners.append((rows[0], columns[0]))
+                cultures.append(names[record["category_id"]])
         corners = np.array(corners, int).reshape(-1, 2)
-        scenes.append(Scene(size, tuple(shapes), corners, np.array(cultures, object)))
-    return scenes
+        fields.append(Field(size, tuple(shapes), corners, np.array(cultures, object)))
+    return fields
 
 
-def boundary_distances(discs, first_disc):
-    """Distance between the outlines of each two cells.
+def boundary_distances(discs, first_disc) -> np.ndarray:
+    """Distance between the outlines of each pair of cells.
 
     Parameters
     ----------
@@ -181,7 +172,7 @@ def boundary_distances(discs, first_disc):
     return gap
 
 
-def place_anew(scene, rng, hidden=0.0):
+def place_anew(field, rng, hidden=0.0) -> np.ndarray:
     """Place the same cells at random, the largest first, each where it overlaps no other.
 
     Cells at the border stay where they are: what lies outside the image is unknown, and so is
@@ -190,7 +181,7 @@ def place_anew(scene, rng, hidden=0.0):
 
     Parameters
     ----------
-    scene : Scene
+    field : Field
     rng : numpy.random.Generator
     hidden : float
         Share of a cell that may lie under others, or that it may hide of one; 0 for cells that do
@@ -199,59 +190,52 @@ def place_anew(scene, rng, hidden=0.0):
     Returns
     -------
     ndarray of float, shape (sum of k, 3)
-        Discs of all cells, as `Scene.discs` gives them.
+        Discs of all cells, as `Field.discs` gives them.
 
     Raises
     ------
     DeepMuCSError
         If a cell finds no place.
     """
-    height, width = scene.size
-    owner = np.full(scene.size, -1, np.int32)
-    areas = np.array([np.count_nonzero(shape.mask) for shape in scene.shapes])
+    owner = np.full(field.size, -1, np.int32)
+    areas = np.array([np.count_nonzero(shape.mask) for shape in field.shapes])
     visible = areas.copy()
     discs = [None] * len(areas)
-    order = np.lexsort((-areas, ~scene.at_border))
-    for cell in order:
-        shape, fixed = scene.shapes[cell], scene.at_border[cell]
-        if fixed:
-            mask, own = shape.mask, shape.discs
-            top, left = scene.corners[cell]
-        else:
-            mask, own = shape.turned[rng.integers(8)]
-            free = height - mask.shape[0] - 1, width - mask.shape[1] - 1
-        for attempt in range(TRIES):
-            if not fixed:
-                if attempt % AT_ONCE == 0:
-                    places = rng.random((AT_ONCE, 2)) * np.maximum(free, 1) + 1
-                    places = places.astype(int).tolist()
-                top, left = places[attempt % AT_ONCE]
+    for cell in np.lexsort((-areas, ~field.at_border)):
+        shape, fixed = field.shapes[cell], field.at_border[cell]
+        mask, own = (shape.mask, shape.discs) if fixed else shape.turned[rng.integers(8)]
+        places = [field.corners[cell]] if fixed else _places(rng, field.size, mask.shape)
+        for top, left in places:
             window = owner[top : top + mask.shape[0], left : left + mask.shape[1]]
-            below = window[mask] if window.shape == mask.shape else None
-            if fixed or _fits(below, areas[cell], areas, visible, hidden):
-                break
+            if window.shape == mask.shape:
+                below = window[mask]
+                if fixed or _fits(below, areas, visible, hidden):
+                    break
         else:
             raise DeepMuCSError(
                 f"a cell of {areas[cell]} px² found no place among {len(areas)} cells on "
-                f"{height} × {width} px in {TRIES} tries; the image is too dense for re-placement."
+                f"{field.size[0]} × {field.size[1]} px in {TRIES} tries; the image is too dense "
+                "for re-placement."
             )
-        covered = below[below >= 0]
-        if covered.size:
-            np.subtract.at(visible, covered, 1)
+        np.subtract.at(visible, below[below >= 0], 1)
         window[mask] = cell
         discs[cell] = own + (top, left, 0)
     return np.concatenate(discs)
 
 
-def _fits(below, area, areas, visible, hidden):
-    if below is None:
-        return False
-    if below.max() < 0:
+def _places(rng, size, shape):
+    """Random top left corners at which a shape lies within the image, a few at a time."""
+    free = np.maximum(np.subtract(size, shape) - 1, 1)
+    for _ in range(TRIES // AT_ONCE):
+        yield from (rng.random((AT_ONCE, 2)) * free + 1).astype(int).tolist()
+
+
+def _fits(below, areas, visible, hidden):
+    """Whether a cell may lie on these pixels of other cells (-1: of none)."""
+    covered = below[below >= 0]
+    if not covered.size:
         return True
-    if hidden == 0:
+    if covered.size > hidden * below.size:
         return False
-    below = below[below >= 0]
-    if below.size > hidden * area:
-        return False
-    lost = np.bincount(below, minlength=areas.size)
+    lost = np.bincount(covered, minlength=areas.size)
     return bool((visible - lost >= (1 - hidden) * areas)[lost > 0].all())

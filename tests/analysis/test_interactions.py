@@ -4,8 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepmucs_utils.analysis.interactions import EDGES, analyse, measure, neighbour_graph
-from deepmucs_utils.analysis.shapes import read_scenes
+from deepmucs_utils.analysis.interactions import (
+    EDGES,
+    find_interactions,
+    measure_fields,
+    neighbour_graph,
+)
+from deepmucs_utils.analysis.shapes import read_fields
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.studies.interactions.null_and_power import (
     Design,
@@ -20,7 +25,7 @@ LINE = [cell("A172", square(10, 10)), cell("BV2", square(25, 10)), cell("BV2", s
 
 
 def line():
-    return read_scenes(loaded(LINE, [])[0])
+    return read_fields(loaded(LINE, [])[0])
 
 
 def test_the_neighbours_of_three_cells_in_a_line():
@@ -31,7 +36,7 @@ def test_the_neighbours_of_three_cells_in_a_line():
 
 
 def test_what_is_measured_of_three_cells_in_a_line():
-    found = measure(line(), replacements=3)
+    found = measure_fields(line(), replacements=3)
     assert found.cultures == ("A172", "BV2")
     assert found.pairs.shape == (4, 2, 2, len(EDGES) - 1)
     observed = found.pairs[0]
@@ -48,17 +53,17 @@ def test_what_is_measured_of_three_cells_in_a_line():
 def test_the_result_does_not_depend_on_the_number_of_workers():
     rng = np.random.default_rng(0)
     scenes = [simulate_scene(Design(cells=6), rng) for _ in range(3)]
-    one, two = (measure(scenes, 5, seed=1, jobs=jobs) for jobs in (1, 2))
+    one, two = (measure_fields(scenes, 5, seed=1, jobs=jobs) for jobs in (1, 2))
     assert (one.pairs == two.pairs).all() and (one.nearest == two.nearest).all()
-    other = measure(scenes, 5, seed=2)
+    other = measure_fields(scenes, 5, seed=2)
     assert (one.pairs[0] == other.pairs[0]).all() and (one.pairs != other.pairs).any()
 
 
 def test_images_without_cells_change_nothing_and_a_set_without_pairs_is_refused():
-    empty = read_scenes(loaded([], [])[0])
-    assert (measure(line() + empty, 2).pairs[0] == measure(line(), 2).pairs[0]).all()
+    empty = read_fields(loaded([], [])[0])
+    assert (measure_fields(line() + empty, 2).pairs[0] == measure_fields(line(), 2).pairs[0]).all()
     with pytest.raises(DeepMuCSError, match="at least two cells"):
-        measure(empty, 2)
+        measure_fields(empty, 2)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_images_without_cells_change_nothing_and_a_set_without_pairs_is_refused(
 def test_a_strong_interaction_is_found_with_its_sign_and_chance_is_not(strength, finding):
     rng = np.random.default_rng(3)
     scenes = [simulate_scene(Design(strength=strength), rng) for _ in range(6)]
-    found = analyse(scenes, replacements=99)
+    found = find_interactions(scenes, replacements=99)
     mixed = found.tests.set_index(["first", "second"]).loc[("large", "small")]
     assert mixed["finding"] == finding
     close = found.curves[(found.curves["first"] != found.curves["second"])].iloc[0]

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepmucs_utils.analysis.shapes import (
-    Scene,
+    Field,
     Shape,
     boundary_distances,
     place_anew,
-    read_scenes,
+    read_fields,
 )
 from deepmucs_utils.errors import DeepMuCSError
 from tests.coco_scenes import cell, detection, loaded, square
@@ -25,9 +25,9 @@ def ellipse(long, short, angle=0.0):
     return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] > 0
 
 
-def scene(shapes, corners, size=(100, 120)):
+def field(shapes, corners, size=(100, 120)):
     names = np.array([f"c{i % 2}" for i in range(len(shapes))], object)
-    return Scene(size, tuple(shapes), np.array(corners), names)
+    return Field(size, tuple(shapes), np.array(corners), names)
 
 
 def drawn(discs, shape):
@@ -58,7 +58,7 @@ def test_symmetries_are_the_eight_of_the_square():
 def test_squares_that_touch_have_distance_0_and_those_7_px_apart_have_7():
     discs = Shape(np.ones((9, 9), bool)).discs
     assert discs[0].tolist() == [4, 4, 4.5]
-    found = read_scenes(
+    found = read_fields(
         *loaded(
             [
                 cell("A172", square(10, 10)),
@@ -82,7 +82,7 @@ def test_distances_of_discs_are_those_of_outlines_and_a_pixel_or_two_more():
         axes = [[long, max(3, int(long * rng.uniform(0.4, 1)))] for long in rng.integers(5, 20, 2)]
         shapes = [Shape(ellipse(*axis, rng.uniform(0, 180))) for axis in axes]
         corners = np.array([[5, 5], [5 + rng.integers(40), 40 + rng.integers(30)]])
-        both = scene(shapes, corners)
+        both = field(shapes, corners)
         masks = np.zeros((2, 100, 120), np.uint8)
         for mask, shape, (top, left) in zip(masks, shapes, corners, strict=True):
             mask[top : top + shape.mask.shape[0], left : left + shape.mask.shape[1]] = shape.mask
@@ -95,15 +95,15 @@ def test_distances_of_discs_are_those_of_outlines_and_a_pixel_or_two_more():
     assert 0 <= np.mean(errors) <= 1.5
 
 
-def test_scenes_come_from_cells_or_from_detections_whose_overlap_goes_to_the_surer():
+def test_fields_come_from_cells_or_from_detections_whose_overlap_goes_to_the_surer():
     cells = [cell("A172", square(10, 10)), cell("BV2", square(50, 50), image=1)]
     cells += [cell("BV2", square(70, 70), image=1, iscrowd=1)]
     found = [detection("A172", square(10, 10), 0.5), detection("BV2", square(15, 10), 0.9)]
     truth, found = loaded(cells, found, n_images=3)
-    scenes = read_scenes(truth)
-    assert [s.cultures.tolist() for s in scenes] == [["A172"], ["BV2"], []]
-    assert scenes[1].corners.tolist() == [[50, 50]]
-    predicted = read_scenes(truth, found)[0]
+    fields = read_fields(truth)
+    assert [s.cultures.tolist() for s in fields] == [["A172"], ["BV2"], []]
+    assert fields[1].corners.tolist() == [[50, 50]]
+    predicted = read_fields(truth, found)[0]
     assert predicted.cultures.tolist() == ["BV2", "A172"]
     assert [shape.mask.shape for shape in predicted.shapes] == [(10, 10), (10, 5)]
 
@@ -111,7 +111,7 @@ def test_scenes_come_from_cells_or_from_detections_whose_overlap_goes_to_the_sur
 def test_polygons_are_read_as_well():
     truth, _ = loaded([cell("A172", square(10, 10))], [])
     truth["annotations"][0]["segmentation"] = [[10, 10, 20, 10, 20, 20, 10, 20]]
-    assert read_scenes(truth)[0].shapes[0].mask.sum() == pytest.approx(100, abs=1)
+    assert read_fields(truth)[0].shapes[0].mask.sum() == pytest.approx(100, abs=1)
 
 
 @settings(max_examples=20, deadline=None)
@@ -123,7 +123,7 @@ def test_cells_placed_anew_keep_their_size_do_not_overlap_and_stay_inside(seed):
     ]
     corners = np.full((12, 2), 50)
     corners[0] = 0  # touches the border
-    before = scene(shapes, corners)
+    before = field(shapes, corners)
     assert before.at_border.tolist() == [True] + [False] * 11
     discs = place_anew(before, rng)
     assert sorted(discs[:, 2]) == pytest.approx(sorted(before.discs()[:, 2]))
@@ -140,7 +140,7 @@ def test_cells_placed_anew_keep_their_size_do_not_overlap_and_stay_inside(seed):
 
 def test_hidden_lets_cells_overlap_by_that_share_and_no_more():
     shapes = [Shape(np.ones((10, 10), bool))] * 2
-    tight = scene(shapes, [[1, 1], [1, 14]], size=(12, 26))  # nearly no place for both
+    tight = field(shapes, [[1, 1], [1, 14]], size=(12, 26))  # nearly no place for both
     rng = np.random.default_rng(0)
     overlaps = []
     for _ in range(40):
@@ -152,6 +152,6 @@ def test_hidden_lets_cells_overlap_by_that_share_and_no_more():
 
 def test_an_image_without_room_is_refused():
     shapes = [Shape(np.ones((10, 10), bool))] * 3
-    full = scene(shapes, [[1, 1], [1, 5], [1, 9]], size=(12, 24))
+    full = field(shapes, [[1, 1], [1, 5], [1, 9]], size=(12, 24))
     with pytest.raises(DeepMuCSError, match="too dense for re-placement"):
         place_anew(full, np.random.default_rng(0))

@@ -12,8 +12,8 @@ from scipy.stats import binom
 from tqdm import tqdm
 
 from deepmucs_utils.analysis.envelopes import curve_p, holm
-from deepmucs_utils.analysis.interactions import analyse
-from deepmucs_utils.analysis.shapes import Scene, Shape
+from deepmucs_utils.analysis.interactions import find_interactions
+from deepmucs_utils.analysis.shapes import Field, Shape
 from deepmucs_utils.evaluation.tables import write_tables
 
 CULTURES = "large", "small"
@@ -60,7 +60,7 @@ def simulate_scene(design, rng):
 
     Returns
     -------
-    Scene
+    Field
     """
     height = round(np.sqrt(2 * design.cells * design.area * 0.75))
     size = height, round(height / 0.75)
@@ -89,7 +89,7 @@ def simulate_scene(design, rng):
             shapes.append(Shape(inside))
             corners.append((y, x))
             cultures.append(culture)
-    return Scene(size, tuple(shapes), np.array(corners), np.array(cultures, object))
+    return Field(size, tuple(shapes), np.array(corners), np.array(cultures, object))
 
 
 def _ellipse(rng, radii):
@@ -141,7 +141,7 @@ def run_sets(design, sets, seed=0, jobs=1):
 def _run_set(design, stream):
     rng = np.random.default_rng(stream)
     scenes = [simulate_scene(design, rng) for _ in range(design.images)]
-    found = analyse(scenes, design.replacements, seed=int(rng.integers(2**31)))
+    found = find_interactions(scenes, design.replacements, seed=int(rng.integers(2**31)))
     curves = {f"{row['first']}-{row['second']}": row["p"] for _, row in found.tests.iterrows()}
     to_large = [
         table.set_index(["of", "to"]).loc[("small", "large"), "p"]
