@@ -1,10 +1,11 @@
 """All test images on one page that works offline: sortable by AP50, outlines on and off.
 
-The page is one HTML file that holds its data: no server and nothing from the network is needed.
+The page is one HTML file that holds its data; it needs no server and loads nothing.
 """
 
 import base64
 import json
+from collections import defaultdict
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,26 +16,28 @@ from deepmucs_utils.analysis.error_kinds import ERRORS
 from deepmucs_utils.analysis.operating_point import confident
 from deepmucs_utils.analysis.per_image import image_table
 from deepmucs_utils.data.cultures import COLOURS, LABELS
+from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.data.masks import decode
-from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.matching import Matched
-from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
+from deepmucs_utils.evaluation.matching import Matched, culture_names
 from deepmucs_utils.files import write_text
-from deepmucs_utils.plots.images import GREY, TRAINING_SET_COLOURS
+from deepmucs_utils.plots.images import GREY, TRAINING_SET_COLOURS, contours
 
 QUALITY = 85  # of the JPEGs
-EPSILON = 0.6  # px by which an outline may be simplified
+TOLERANCE = 0.6  # px, simplification of an outline
+OTHER = "#777777"  # cultures and models without a colour of their own
 
 
-def write_gallery(test_set, predictions, thresholds, path):
+def write_gallery(
+    folder: str | Path, models: dict[str, Matched], thresholds: dict[str, float], path: str | Path
+) -> Path:
     """Write the page.
 
     Parameters
     ----------
-    test_set : path-like
-        Folder of a co-culture set.
-    predictions : dict of str to path-like
-        COCO results list of each model, by its name; at most three have a colour of their own.
+    folder : path-like
+        A co-culture set.
+    models : dict of str to Matched
+        Predictions of each model on that set; the first three have a colour of their own.
     thresholds : dict of str to float
         Smallest score that is shown, by the model's name; see `operating_point.best_threshold`.
     path : path-like
@@ -50,58 +53,35 @@ def write_gallery(test_set, predictions, thresholds, path):
     DeepMuCSError
         If an image of the set cannot be read.
     """
-    folder, path = Path(test_set), Path(path)
-    truth = read_ground_truth(folder / "annotations.json")
-    cultures = sorted(truth["categories"], key=lambda category: category["id"])
-    place = {category["id"]: number for number, category in enumerate(cultures)}
-    models = {}
-    for name, source in predictions.items():
-        records = read_predictions(source, truth)
-        kept = _by_image(confident(records, thresholds[name]))
-        models[name] = image_table(Matched(truth, records), thresholds[name]), kept
-    cells_of = _by_image(truth["annotations"])
-    images = []
-    for number, entry in enumerate(truth["images"]):
-        cells = [cell for cell in cells_of.get(entry["id"], []) if not cell.get("iscrowd")]
-        size = entry["height"], entry["width"]
-        results = []
-        for table, kept in models.values():
-            row = table.iloc[number]
-            results.append(
-                {
-                    "ap50": None if np.isnan(row["AP50"]) else round(float(row["AP50"]), 1),
-                    "dominant": row["dominant"],
-                    "words": row["words"],
-                    "found": [
-                        [place[f["category_id"]], outline_path(f["segmentation"], size), f["score"]]
-                        for f in kept.get(entry["id"], [])
-                    ],
-                }
-            )
-        images.append(
-            {
-                "name": entry["file_name"],
-                "height": size[0],
-                "width": size[1],
-                "cells": len(cells),
-                "pixels": _pixels(folder / "images" / entry["file_name"]),
-                "truth": [
-                    [place[c["category_id"]], outline_path(c["segmentation"], size)] for c in cells
-                ],
-                "models": results,
-            }
-        )
-    colours = [*TRAINING_SET_COLOURS, *["#777777"] * len(models)]
-    names = [category["name"] for category in cultures]
+    folder, path = Path(folder), Path(path)
+    truth = next(iter(models.values())).truth
+    cells = _by_image(cell for cell in truth["annotations"] if not cell.get("iscrowd"))
+    images = [
+        {
+            "name": entry["file_name"],
+            "height": entry["height"],
+            "width": entry["width"],
+            "pixels": _pixels(folder / "images" / entry["file_name"]),
+            "truth": _outlines(cells[entry["id"]], entry),
+            "models": [],
+        }
+        for entry in truth["images"]
+    ]
+    for name, matched in models.items():
+        found = _by_image(confident(matched.records, thresholds[name]))
+        table = image_table(matched, thresholds[name])[["image_id", "AP50", "dominant", "words"]]
+        for image, result in zip(images, table.to_dict("records"), strict=True):
+            result["AP50"] = None if np.isnan(result["AP50"]) else result["AP50"]
+            result["found"] = _outlines(found[result["image_id"]], image)
+            image["models"].append(result)
+    colours = dict(zip(models, TRAINING_SET_COLOURS, strict=False))
     data = {
-        "models": [
-            {"name": name, "colour": colour} for name, colour in zip(models, colours, strict=False)
-        ],
+        "models": [{"name": name, "colour": colours.get(name, OTHER)} for name in models],
         "errors": list(ERRORS),
-        "cultures": [
-            {"label": LABELS.get(name, name), "colour": COLOURS.get(name, "#777777")}
-            for name in names
-        ],
+        "cultures": {
+            number: {"label": LABELS.get(name, name), "colour": COLOURS.get(name, OTHER)}
+            for number, name in culture_names(truth).items()
+        },
         "images": images,
     }
     page = (files(__package__) / "gallery.html").read_text(encoding="utf-8")
@@ -109,6 +89,22 @@ def write_gallery(test_set, predictions, thresholds, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page.replace("/*DATA*/", text))
     return path
+
+
+def _by_image(records):
+    by_image = defaultdict(list)
+    for record in records:
+        by_image[record["image_id"]].append(record)
+    return by_image
+
+
+def _outlines(records, image):
+    """Category id, SVG path and score (none in ground truth) of each cell of an image."""
+    size = image["height"], image["width"]
+    return [
+        [cell["category_id"], outline_path(cell["segmentation"], size), cell.get("score")]
+        for cell in records
+    ]
 
 
 def outline_path(segmentation, size):
@@ -126,28 +122,16 @@ def outline_path(segmentation, size):
     str
         One closed line for each part of the mask; pixel centres lie at half integers.
     """
-    mask = decode(segmentation, size).astype(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     lines = []
-    for contour in contours:
-        points = cv2.approxPolyDP(contour, EPSILON, True)[:, 0] + 0.5
+    for contour in contours(decode(segmentation, size)):
+        points = cv2.approxPolyDP(contour, TOLERANCE, True)[:, 0] + 0.5
         lines.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
     return "".join(lines)
 
 
-def _by_image(records):
-    by_image = {}
-    for record in records:
-        by_image.setdefault(record["image_id"], []).append(record)
-    return by_image
-
-
 def _pixels(path):
-    """The image between the grey levels that all figures show, as a data address."""
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise DeepMuCSError(f"{path}: not a readable image; compose the set again.")
+    """The image between the grey levels that all figures show, as a data URL."""
     low, high = GREY
-    stretched = np.clip((image.astype(np.float32) - low) * 255 / (high - low), 0, 255)
+    stretched = np.clip((read_image(path).astype(np.float32) - low) * 255 / (high - low), 0, 255)
     coded = cv2.imencode(".jpg", stretched.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(coded[1].tobytes()).decode()

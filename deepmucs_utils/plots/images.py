@@ -8,9 +8,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
-from pycocotools import mask as rle
 
 from deepmucs_utils.data.cultures import COLOURS, CULTURE_NAMES, LABELS
+from deepmucs_utils.data.masks import decode
 
 WIDTH = 9.0  # inches, of every figure
 GREY = (78, 178)  # grey levels shown as black and white; LIVECell's images are flat around 128
@@ -161,8 +161,8 @@ def outline_records(ax: Axes, records, categories: dict[int, str], dashed: bool 
         True for predictions.
     """
     for record in records:
-        culture = categories[record["category_id"]]
-        outline(ax, rle.decode(record["segmentation"]), culture, dashed)
+        mask = decode(record["segmentation"], record["segmentation"]["size"])
+        outline(ax, mask, categories[record["category_id"]], dashed)
 
 
 def _draw(ax, polygons, colour, linewidth, dashed=False):
