@@ -206,7 +206,7 @@ def _published(name, fraction, kept, n_images):
     if n_images is not None:
         share = Fraction(int(n_images), int(source["images"]))
     images = round(share * int(source["images"]))
-    published = {c: int(source[c]) for c in CULTURE_NAMES if c in kept}
+    published = {c: int(source[c]) for c in CULTURE_NAMES if c in kept and c in source}
     cells = scale_counts(published, share)
     notes = [] if share == 1 else [f"{source.name} at {share} of its published counts"]
     if name == "Demo_test" and share == DEMO_FRACTION:
