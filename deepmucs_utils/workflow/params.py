@@ -9,19 +9,19 @@ papermill itself accepts unknown names and wrong types in silence; here both sto
 one sentence.
 """
 
-import ast
 import os
+import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import deepmucs_utils
 from deepmucs_utils import MODELS
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
+from deepmucs_utils.generation.recipes import SET_NAMES, Recipe, get_recipe
 
-INJECTED = "# Parameters\n"  # first line of the cell that papermill adds
+_INJECTED = "# Parameters\n"  # first line of the cell that papermill adds
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,17 @@ class Parameters:
     set_name: str | None = None
     n_images: int | None = None
     fraction: float = 1.0
-    cultures: tuple | None = None
+    cultures: tuple[str, ...] | None = None
     seed: int = 0
     model: str = "small"
     iterations: int | None = None
     out_dir: Path | None = None
 
-    def plain(self):
+    def recipe(self) -> Recipe:
+        """The recipe of the set, at the size that is asked for."""
+        return get_recipe(self.set_name, self.fraction, self.cultures, self.n_images)
+
+    def plain(self) -> dict:
         """The parameters as JSON and papermill take them; paths from the repository where inside.
 
         Returns
@@ -71,10 +75,10 @@ class Parameters:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-NAMES = tuple(Parameters.__dataclass_fields__)
+NAMES = tuple(field.name for field in fields(Parameters))
 
 
-def check(**values):
+def check(**values) -> Parameters:
     """Check the parameters of a notebook.
 
     Parameters
@@ -100,21 +104,16 @@ def check(**values):
     Traceback (most recent call last):
     deepmucs_utils.errors.DeepMuCSError: set_name 'Demo41': unknown; expected one of ...
     """
-    check_names(_injected_names(), values)
+    _check_names(_injected_names(), values)
+    _check_names(values, NAMES)
     given = {name: value for name, value in values.items() if value is not None and value != ""}
-    p = Parameters(**{name: _CHECKS[name](name, value) for name, value in given.items()})
+    p = Parameters(**{name: _checked(name, value) for name, value in given.items()})
     if p.set_name is not None:
-        get_recipe(p.set_name, p.fraction, p.cultures, p.n_images)  # refuses what leaves nothing
+        p.recipe()  # refuses what leaves no cells
     return p
 
 
-def check_names(given, known):
-    """Refuse names that are not parameters.
-
-    Parameters
-    ----------
-    given, known : iterable of str
-    """
+def _check_names(given, known):
     for name in given:
         if name not in known:
             raise DeepMuCSError(
@@ -127,14 +126,8 @@ def _injected_names():
     """Names set by the cell that papermill added to the running notebook, if there is one."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     history = shell.user_ns.get("In", []) if shell else []
-    cells = [source for source in history if source.startswith(INJECTED)]
-    return [
-        target.id
-        for cell in cells
-        for statement in ast.parse(cell).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-    ]
+    cells = [source for source in history if source.startswith(_INJECTED)]
+    return re.findall(r"^(\w+) = ", "\n".join(cells), flags=re.MULTILINE)
 
 
 def _plain(value):
@@ -144,81 +137,75 @@ def _plain(value):
     return list(value) if isinstance(value, tuple) else value
 
 
-def _integer(least):
-    def checked(name, value):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DeepMuCSError(
-                f"{name} {value!r}: expected a whole number of at least {least}, without quotes."
-            )
-        return value
-
-    return checked
-
-
-def _fraction(name, value):
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        raise DeepMuCSError(f"{name} {value!r}: expected a number above 0 and at most 1.")
-    return float(value)
+def _checked(name, value):
+    """The value that a notebook's ``value`` means, or a refusal."""
+    if name == "cultures" and isinstance(value, (str, list)):
+        names = value.split(",") if isinstance(value, str) else value
+        value = tuple(str(culture).strip() for culture in names)
+    if name in ("data_root", "out_dir") and isinstance(value, (str, Path)):
+        value = Path(os.path.abspath(working_folder() / Path(value).expanduser()))
+    holds, expected = _RULES[name]
+    if not holds(value):
+        shown = str(value) if isinstance(value, Path) else value
+        raise DeepMuCSError(f"{name} {shown!r}: {expected}.")
+    return None if value == () else value
 
 
-def _one_of(known):
-    def checked(name, value):
-        if value not in known:
-            raise DeepMuCSError(f"{name} {value!r}: unknown; expected one of {', '.join(known)}.")
-        return value
-
-    return checked
+def _are_cultures(value):
+    different = isinstance(value, tuple) and len({*value}) == len(value)
+    return different and {*value} <= {*CULTURE_NAMES}
 
 
-def _cultures(name, value):
-    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-    if not isinstance(names, (list, tuple)) or len(set(map(str, names))) != len(names):
-        raise DeepMuCSError(f"{name} {value!r}: expected different names, such as 'A172,BV2'.")
-    return tuple(_one_of(CULTURE_NAMES)(name, culture) for culture in names) or None
+def _is_root(value):
+    return isinstance(value, Path) and all((value / f).is_dir() for f in ("images", "annotations"))
 
 
-def _path(name, value):
-    if not isinstance(value, (str, Path)):
-        raise DeepMuCSError(f"{name} {value!r}: expected the path of a folder, as text.")
-    return Path(os.path.abspath(working_folder() / Path(value).expanduser()))
+def _whole(least):
+    return (
+        lambda value: type(value) is int and value >= least,
+        f"expected a whole number of at least {least}, without quotes",
+    )
 
 
-def _root(name, value):
-    path = _path(name, value)
-    for folder in (path, path / "images", path / "annotations"):
-        if not folder.is_dir():
-            raise DeepMuCSError(
-                f"{name} {str(value)!r}: no folder {folder}; expected a LIVECell root with the "
-                "folders images and annotations; leave it empty to use the phantom."
-            )
-    return path
+def _one_of(names):
+    return names.__contains__, f"unknown; expected one of {', '.join(names)}"
 
 
-_CHECKS = {
-    "data_root": _root,
+_RULES = {  # what holds of a value, and the end of the sentence where it does not
+    "data_root": (
+        _is_root,
+        "expected a LIVECell root, with the folders images and annotations; leave it empty to use "
+        "the phantom",
+    ),
     "set_name": _one_of(SET_NAMES),
-    "n_images": _integer(1),
-    "fraction": _fraction,
-    "cultures": _cultures,
-    "seed": _integer(0),
+    "n_images": _whole(1),
+    "fraction": (
+        lambda value: type(value) in (int, float) and 0 < value <= 1,
+        "expected a number above 0 and at most 1",
+    ),
+    "cultures": (
+        _are_cultures,
+        f"expected different names of {', '.join(CULTURE_NAMES)}, such as 'A172,BV2'",
+    ),
+    "seed": _whole(0),
     "model": _one_of(MODELS),
-    "iterations": _integer(1),
-    "out_dir": _path,
+    "iterations": _whole(1),
+    "out_dir": (lambda value: isinstance(value, Path), "expected the path of a folder, as text"),
 }
 
 
-def repository():
+def repository() -> Path:
     """The repository's folder, or the working folder where the package was installed alone."""
     folder = Path(deepmucs_utils.__file__).parents[1]
     return folder if (folder / "notebooks").is_dir() else Path.cwd()
 
 
-def working_folder():
+def working_folder() -> Path:
     """The folder that relative paths count from: a notebook's are the repository's."""
     here = Path.cwd()
     return repository() if here == repository() / "notebooks" else here
 
 
-def cache():
+def cache() -> Path:
     """The folder of derived data: ``DEEPMUCS_CACHE``, or ``.cache`` in the repository."""
     return Path(os.environ.get("DEEPMUCS_CACHE") or repository() / ".cache")

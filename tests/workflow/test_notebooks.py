@@ -72,7 +72,7 @@ def test_a_missing_notebook_is_named(folder):
         ({"set_name": "Demo41"}, "set_name 'Demo41': unknown"),
         ({"set_name": "Demo_test"}, "a test set; expected one to train on"),
         ({"set_name": "Demo40", "fraction": 2}, "fraction 2: expected"),
-        ({"set_name": "Demo40", "root": "nowhere"}, "no folder"),
+        ({"set_name": "Demo40", "root": "nowhere"}, "expected a LIVECell root"),
     ],
 )
 def test_a_run_with_a_wrong_parameter_stops_before_any_notebook(tmp_path, given, message):

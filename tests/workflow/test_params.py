@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,11 +30,11 @@ def test_cultures_are_a_list_or_text_with_commas(cultures):
         ({"n_images": "60"}, "n_images '60': expected a whole number"),
         ({"seed": -1}, "seed -1: expected a whole number of at least 0"),
         ({"iterations": 1.5}, "iterations 1.5: expected a whole number"),
-        ({"cultures": "A172,Hela"}, "cultures 'Hela': unknown; expected one of A172"),
+        ({"cultures": "A172,Hela"}, "'A172', 'Hela'.*expected different names of A172"),
         ({"cultures": "A172,A172"}, "expected different names"),
         ({"cultures": 3}, "cultures 3: expected different names"),
-        ({"model": "large"}, "model 'large': unknown; expected one of small"),
-        ({"data_root": "nowhere"}, "no folder .*nowhere; expected a LIVECell root"),
+        ({"model": "large"}, "model 'large': unknown; expected one of "),
+        ({"data_root": "nowhere"}, "nowhere': expected a LIVECell root"),
         ({"out_dir": 5}, "out_dir 5: expected the path of a folder"),
         ({"set_name": "Demo40", "fraction": 0.001}, "take a larger fraction"),
     ],
@@ -43,7 +46,15 @@ def test_a_wrong_value_is_named_with_what_was_expected(given, message):
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(DeepMuCSError, match="parameter 'iteration'.*expected some of .*iterations"):
-        params.check_names(["iteration"], params.NAMES)
+        params.check(iteration=5)
+
+
+def test_a_name_that_papermill_injects_and_the_notebook_lacks_is_refused(monkeypatch):
+    cell = "# Parameters\nseed = 3\nset_name = 'Demo40'\niteration = 5\n"
+    shell = SimpleNamespace(user_ns={"In": ["", "seed = 0", cell]})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    with pytest.raises(DeepMuCSError, match="'iteration'.*expected some of seed, set_name"):
+        params.check(seed=3, set_name="Demo40")
 
 
 @given(
