@@ -22,7 +22,7 @@ from deepmucs_utils.segmentation.run_files import CONFIG, write_config
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.training import training_config
-from deepmucs_utils.workflow import runs
+from deepmucs_utils.workflow.environment import environment
 
 SIDE = 520  # px, short side of LIVECell's images
 TRAINED = (440, 480, 520, 560, 580, 620)  # px, published
@@ -88,7 +88,7 @@ def main():
     trained = sorted({round((side or crop) / crop, 2) for side in cfg.INPUT.MIN_SIZE_TRAIN})
     source = CoCultureSet(options.set)
     cells = sum(len(source.boxes(index)) for index in range(len(source)))
-    machine = runs.environment()
+    machine = environment()
     print(
         f"{cfg.MODEL.RESNEST.VARIANT}, {cfg.SOLVER.MAX_ITER} iterations, trained at scales "
         f"{', '.join(map(str, trained))}; {options.set.name}: {len(source)} images, {cells} cells; "

@@ -5,7 +5,6 @@ the precision-recall curve, averaged over ten overlaps (IoU 0.50 to 0.95) and ov
 that occur. The counting is hotcoco's, which gives pycocotools' numbers in a fraction of the time.
 """
 
-import json
 import math
 from pathlib import Path
 
@@ -13,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from deepmucs_utils.data.cultures import LABELS
-from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES, OVERLAPS, culture_names
-from deepmucs_utils.files import write_text
+from deepmucs_utils.files import write_json
 
 #: Name of each AP: the overlap (None: the mean of 0.50, 0.55, … 0.95) and the area range.
 METRICS = {
@@ -145,8 +143,12 @@ def blank_few(values, min_cells=0, min_bin=MIN_BIN):
     return values | blank
 
 
-def _blank_all(metrics):
-    """`blank_few` for a whole set: the means by area range, the cultures also by their cells."""
+def reportable(metrics):
+    """Metrics without the numbers that rest on too few cells: what is written and compared.
+
+    A culture's number that rests on fewer than `MIN_CELLS` cells, and any that rests on fewer than
+    `MIN_BIN` cells of its area range, is NaN.
+    """
     blanked = dict(metrics)
     for iou_type in IOU_TYPES:
         blanked[iou_type] = blank_few(metrics[iou_type])
@@ -159,10 +161,7 @@ def _blank_all(metrics):
 
 
 def write_metrics(metrics, out_dir):
-    """Write ``metrics.json`` with full precision, NaN as null.
-
-    A culture's number that rests on fewer than `MIN_CELLS` cells, and any that rests on fewer than
-    `MIN_BIN` cells of its area range, is null as well.
+    """Write `reportable` metrics as ``metrics.json``, with full precision, NaN as null.
 
     Parameters
     ----------
@@ -178,52 +177,17 @@ def write_metrics(metrics, out_dir):
     """
     path = Path(out_dir) / "metrics.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = _replace(_blank_all(metrics), _is_nan, None)
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_json(path, reportable(metrics))
     return path
-
-
-def read_metrics(path):
-    """Read ``metrics.json`` back, null as NaN.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file, or the folder that holds it.
-
-    Returns
-    -------
-    dict
-        As `evaluate` returns it.
-
-    Raises
-    ------
-    DeepMuCSError
-        If there is no such file.
-    """
-    path = Path(path)
-    path = path / "metrics.json" if path.is_dir() else path
-    if not path.is_file():
-        raise DeepMuCSError(f"{path}: no such file; `deepmucs evaluate` writes it.")
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return with_nan(content)
 
 
 def with_nan(metrics):
     """Metrics as JSON holds them, with NaN for null."""
-    return _replace(metrics, lambda value: value is None, math.nan)
-
-
-def _is_nan(value):
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _replace(tree, condition, replacement):
-    if isinstance(tree, dict):
-        return {key: _replace(value, condition, replacement) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_replace(value, condition, replacement) for value in tree]
-    return replacement if condition(tree) else tree
+    if isinstance(metrics, dict):
+        return {key: with_nan(value) for key, value in metrics.items()}
+    if isinstance(metrics, list):
+        return [with_nan(value) for value in metrics]
+    return math.nan if metrics is None else metrics
 
 
 def per_class_table(metrics, iou_type="segm", min_cells=MIN_CELLS, min_bin=MIN_BIN):

@@ -1,63 +1,66 @@
 """Runs: a set composed, a model trained on it and evaluated, each step done once.
 
-`compose`, `train`, `predict` and `finish` are the steps as the notebooks call them: each gives back
-what is already there, goes on with what was interrupted, and makes what is missing.
-`results.json` says that a run is done. Everything lies in one folder, ``out_dir``::
+`compose`, `train`, `predict` and `finish` are the steps as the notebooks call them: each returns
+what is already there, resumes what was interrupted, and makes what is missing. A run is done when
+its ``results.json`` is there. Everything lies in one folder, ``out_dir``::
 
     sets/Demo40/  sets/Demo_val/  sets/Demo_test/      composed once, shared by the runs
     Demo40/small/                                      a run: model, predictions, results.json
 
-Without ``out_dir`` this is the trial folder in the cache, which may be deleted at any time.
+Without ``out_dir`` this is the trial folder in the cache, which may be deleted at any time. Its
+name changes with the code that its content depends on, so that no result outlives the code.
 """
 
 import hashlib
 import json
 import os
-import platform
-import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import yaml
 from filelock import FileLock
 
-from deepmucs_utils import phantom as phantom_package
+import deepmucs_utils
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_json
 from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
 from deepmucs_utils.workflow import params
+from deepmucs_utils.workflow.environment import environment
+from deepmucs_utils.workflow.params import Parameters
 
-PACKAGES = (
-    "deepmucs-utils",
-    "detectron2",
-    "sal-detectron2",
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "pycocotools",
-    "hotcoco",
-)
+#: Folders of the package that a run depends on: for its sets, its training and its metrics.
+CODE = ("data", "phantom", "generation", "segmentation", "evaluation")
 
 
-def out_dir(p):
+def state(files) -> str:
+    """Eight digits that change with the names and the content of files."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _code_state(*folders):
+    """The state of some folders of the package: code, tables and configurations."""
+    package = Path(deepmucs_utils.__file__).parent
+    files = [file for folder in folders for file in (package / folder).rglob("*.*")]
+    return state(file for file in files if file.suffix != ".pyc")
+
+
+def out_dir(p: Parameters) -> Path:
     """The folder of runs and sets that parameters ``p`` mean; see the module's text."""
-    return p.out_dir or params.cache() / f"trial-{_phantom_state()}"
+    return p.out_dir or params.cache() / f"trial-{_code_state(*CODE)}"
 
 
-def run_folder(p):
+def run_folder(p: Parameters) -> Path:
     """The folder of the run with parameters ``p``."""
     return out_dir(p) / label(p) / p.model
 
 
-def label(p):
+def label(p: Parameters) -> str:
     """Name of a set in a path: its name, and what differs from the published recipe.
 
     Examples
@@ -77,20 +80,11 @@ def label(p):
     return "-".join(parts)
 
 
-def for_split(p, split):
-    """Parameters of the val or test set that goes with a training set.
+def for_split(p: Parameters, split: str) -> Parameters:
+    """Parameters of the train, val or test set of a run.
 
-    It is the one of the same family (``Demo_val`` with ``Demo40``, ``DeepMuCS_val`` with
-    ``DeepMuCS800``), at the same share, so that a small run stays small.
-
-    Parameters
-    ----------
-    p : Parameters
-    split : {"train", "val", "test"}
-
-    Returns
-    -------
-    Parameters
+    Val and test sets are those of the same family (``Demo_val`` with ``Demo40``, ``DeepMuCS_val``
+    with ``DeepMuCS800``), at the same share, so that a small run stays small.
     """
     full = get_recipe(p.set_name)
     if full.split != "train":
@@ -104,18 +98,8 @@ def for_split(p, split):
     return replace(p, set_name=f"{_family(p)}_{split}", fraction=share, n_images=None)
 
 
-def family(p):
-    """Parameters of all training sets of a family, from the smallest to the largest.
-
-    Parameters
-    ----------
-    p : Parameters
-        ``set_name`` is one of them.
-
-    Returns
-    -------
-    list of Parameters
-    """
+def family(p: Parameters) -> list[Parameters]:
+    """Parameters of all training sets of the family of ``p.set_name``, the smallest set first."""
     names = [name for name in SET_NAMES if name.startswith(_family(p))]
     return [replace(p, set_name=name) for name in names if get_recipe(name).split == "train"]
 
@@ -124,31 +108,15 @@ def _family(p):
     return next(name for name in ("Demo", "Dense", "DeepMuCS") if p.set_name.startswith(name))
 
 
-def data_root(p):
-    """The LIVECell root that parameters ``p`` mean; the phantom is written when first needed.
-
-    Returns
-    -------
-    Path
-    """
+def data_root(p: Parameters) -> Path:
+    """The LIVECell root that parameters ``p`` mean; the phantom is written when first needed."""
     if p.data_root is not None:
         return p.data_root
-    return phantom(params.cache() / f"phantom-{_phantom_state()}")
+    return phantom(params.cache() / f"phantom-{_code_state('phantom')}")
 
 
-def phantom(folder, seed=0):
-    """A phantom of the default size in a folder; written when first needed.
-
-    Parameters
-    ----------
-    folder : Path
-    seed : int
-
-    Returns
-    -------
-    Path
-        The folder.
-    """
+def phantom(folder: Path, seed: int = 0) -> Path:
+    """A phantom of the default size in a folder; written when first needed."""
     from deepmucs_utils.phantom.write import write_phantom
 
     with alone(folder):
@@ -157,16 +125,7 @@ def phantom(folder, seed=0):
     return folder
 
 
-@cache
-def _phantom_state():
-    """Eight digits that change with the code and tables that write the phantom."""
-    state = hashlib.sha256()
-    for file in sorted(Path(phantom_package.__file__).parent.glob("*.*")):
-        state.update(file.read_bytes())
-    return state.hexdigest()[:8]
-
-
-def compose(p, split=None):
+def compose(p: Parameters, split: str | None = None) -> Path:
     """Compose a co-culture set, unless it is there.
 
     Parameters
@@ -185,22 +144,12 @@ def compose(p, split=None):
     p = for_split(p, split) if split else p
     root, folder = data_root(p), out_dir(p) / "sets" / label(p)
     with alone(folder):
-        return compose_set(
-            root,
-            folder,
-            get_recipe(p.set_name, p.fraction, p.cultures, p.n_images),
-            p.seed,
-            jobs=os.cpu_count(),
-            cache=params.cache(),
-        )
+        recipe, jobs = p.recipe(), os.cpu_count()
+        return compose_set(root, folder, recipe, p.seed, jobs=jobs, cache=params.cache())
 
 
-def train(p):
-    """Train the model of a run, unless it is trained; an interrupted training goes on.
-
-    Parameters
-    ----------
-    p : Parameters
+def train(p: Parameters) -> Path:
+    """Train the model of a run, unless it is trained; an interrupted training is resumed.
 
     Returns
     -------
@@ -222,7 +171,7 @@ def train(p):
     return folder
 
 
-def predict(p, split="test"):
+def predict(p: Parameters, split: str = "test") -> Path:
     """Predict the cells of a run's test (or val) set, unless that was done.
 
     Parameters
@@ -245,12 +194,8 @@ def predict(p, split="test"):
     return target / "predictions.json"
 
 
-def finish(p):
+def finish(p: Parameters) -> dict:
     """The results of a run; whatever it lacks is done first.
-
-    Parameters
-    ----------
-    p : Parameters
 
     Returns
     -------
@@ -267,18 +212,18 @@ def finish(p):
     return results
 
 
-def read_truth(p, split="test"):
+def read_truth(p: Parameters, split: str = "test") -> dict:
     """Ground truth of a run's set, as COCO's json holds it."""
-    return json.loads((compose(p, split) / "annotations.json").read_text())
+    return _read_json(compose(p, split) / "annotations.json")
 
 
-def read_predictions(p):
+def read_predictions(p: Parameters) -> list:
     """Predictions of a run on its test set, a COCO results list."""
-    return json.loads(predict(p).read_text())
+    return _read_json(predict(p))
 
 
-def write_results(p, metrics):
-    """Write ``metrics.json`` and, last of all, ``results.json``: the run is done.
+def write_results(p: Parameters, metrics: dict) -> dict:
+    """Write ``results.json``: the run is done.
 
     Parameters
     ----------
@@ -292,29 +237,28 @@ def write_results(p, metrics):
         What was written: ``parameters``, ``sets`` (images, cells and note of each),
         ``metrics``, ``environment``, ``seconds`` of training, ``finished`` (UTC).
     """
-    from deepmucs_utils.evaluation.metrics import read_metrics, write_metrics
+    from deepmucs_utils.evaluation.metrics import reportable
 
     folder = run_folder(p)
-    write_metrics(metrics, folder)
     results = {
         "parameters": p.plain() | {"iterations": iterations(p)},
         "sets": {split: _describe(for_split(p, split)) for split in ("train", "val", "test")},
-        "metrics": json.loads((folder / "metrics.json").read_text()),
+        "metrics": reportable(metrics),
         "environment": environment(),
-        "seconds": {"training": json.loads((folder / "training.json").read_text())["seconds"]},
+        "seconds": {"training": _read_json(folder / "training.json")["seconds"]},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / "results.json", results)
-    return results | {"metrics": read_metrics(folder / "metrics.json")}
+    return results
 
 
-def iterations(p):
-    """Number of iterations that a run has been or is being trained for."""
-    config = yaml.safe_load((run_folder(p) / "config.yaml").read_text())
+def iterations(p: Parameters) -> int:
+    """Number of iterations that a run is trained for."""
+    config = yaml.safe_load((run_folder(p) / "config.yaml").read_text(encoding="utf-8"))
     return config["SOLVER"]["MAX_ITER"]
 
 
-def read_results(p):
+def read_results(p: Parameters) -> dict | None:
     """The content of a finished run's ``results.json``, or None where the run is not finished.
 
     Raises
@@ -322,25 +266,25 @@ def read_results(p):
     DeepMuCSError
         If the folder holds a run with other parameters.
     """
-    from deepmucs_utils.evaluation.metrics import read_metrics
+    from deepmucs_utils.evaluation.metrics import with_nan
 
-    folder = run_folder(p)
-    if not (folder / "results.json").is_file():
+    path = run_folder(p) / "results.json"
+    if not path.is_file():
         return None
     claim(p)
-    results = json.loads((folder / "results.json").read_text())
-    return results | {"metrics": read_metrics(folder / "metrics.json")}
+    results = _read_json(path)
+    return results | {"metrics": with_nan(results["metrics"])}
 
 
-def claim(p):
-    """Mark the run's folder as that of parameters ``p``, or refuse when it is another's."""
+def claim(p: Parameters):
+    """Reserve the run's folder for parameters ``p``, or refuse if it holds another run."""
     folder = run_folder(p)
     mine = {name: value for name, value in p.plain().items() if name != "out_dir"}
     record = folder / "parameters.json"
     if not record.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(record, mine)
-    found = json.loads(record.read_text())
+    found = _read_json(record)
     different = [
         f"{name} is {found.get(name)!r} there and {value!r} here"
         for name, value in mine.items()
@@ -348,62 +292,24 @@ def claim(p):
     ]
     if different:
         raise DeepMuCSError(
-            f"{folder}: holds a run with other parameters ({'; '.join(different)}); take another "
+            f"{folder}: holds a run with other parameters ({'; '.join(different)}); choose another "
             "out_dir or remove that folder."
         )
 
 
-def environment():
-    """What a run was computed with: versions, machine, commit.
-
-    Returns
-    -------
-    dict
-        ``python``, ``packages`` (version by name), ``platform``, ``cpus``, ``gpu`` (name or None)
-        and ``commit`` (None outside a checkout; with a plus sign where tracked files are changed).
-    """
-    import torch
-
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "python": platform.python_version(),
-        "packages": versions,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": _commit(),
-    }
-
-
-def _commit():
-    command = ["git", "-C", str(params.repository()), "describe", "--always", "--dirty=+"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
 def _describe(p):
     """Images, cells and note of the set that parameters ``p`` mean."""
-    recipe = get_recipe(p.set_name, p.fraction, p.cultures, p.n_images)
-    return {
-        "name": recipe.name,
-        "images": recipe.images,
-        "cells": recipe.cells,
-        "total": recipe.total,
-        "note": recipe.note,
-    }
+    recipe = p.recipe()
+    return {name: getattr(recipe, name) for name in ("name", "images", "cells", "total", "note")}
+
+
+def _read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @contextmanager
-def alone(folder):
-    """Let one process at a time work on a folder; the others wait and then find it done."""
+def alone(folder: Path):
+    """Let one process at a time work on a folder; the others wait."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
         yield

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+import deepmucs_utils
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.workflow import params, runs
 
@@ -48,6 +49,19 @@ def test_a_folder_is_not_taken_over_by_a_run_with_other_parameters(tmp_path):
         runs.claim(check(tmp_path, iterations=6))
 
 
+def test_the_trial_folder_has_another_name_when_the_code_of_a_run_is_another(tmp_path, monkeypatch):
+    package = tmp_path / "deepmucs_utils"
+    for folder in (*runs.CODE, "plots"):
+        (package / folder).mkdir(parents=True)
+        (package / folder / "one.py").write_text("x = 1\n")
+    monkeypatch.setattr(deepmucs_utils, "__file__", str(package / "__init__.py"))
+    p, names = params.Parameters(), []
+    for folder, content in [("plots", "x = 1\n"), ("plots", "x = 2\n"), ("generation", "x = 2\n")]:
+        (package / folder / "one.py").write_text(content)
+        names.append(runs.out_dir(p).name)
+    assert names[0] == names[1] != names[2]
+
+
 def test_a_run_without_results_is_not_done(tmp_path):
     assert runs.read_results(check(tmp_path)) is None
 
@@ -57,6 +71,7 @@ def test_results_tell_parameters_sets_metrics_machine_and_time(trial):
     assert results["parameters"]["set_name"] == "Demo40"
     assert results["parameters"]["iterations"] == trial.iterations
     assert results["sets"]["train"]["images"] == 8
+    assert not (runs.run_folder(trial) / "metrics.json").exists()  # one copy
     assert set(results["metrics"]) >= {"bbox", "segm", "n_images", "n_cells"}
     assert results["metrics"]["n_cells"] == results["sets"]["test"]["total"]
     assert results["environment"]["packages"]["torch"]
