@@ -15,6 +15,7 @@ from deepmucs_utils.cli import deepmucs, main
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.compose import Style
 from deepmucs_utils.generation.recipes import get_recipe
+from deepmucs_utils.studies.training.monocultures import Windows
 
 
 @pytest.mark.parametrize("command", sorted(deepmucs.commands))
@@ -101,7 +102,7 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
         (
             "monocultures a out --without b --window 20 30",
             "studies.training.monocultures.write_monocultures",
-            {"root": A, "split": "test", "without": B, "window": (20, 30), "n_images": None},
+            {"root": A, "split": "test", "without": B, "windows": Windows((20, 30), None, 0)},
         ),
     ],
 )
