@@ -117,9 +117,9 @@ def phantom(out, **options):
 @option("--out", type=PATH, help="Folder for the tables as CSV files.")
 def measure(root, **options):
     """Measure a root and compare it with LIVECell."""
-    from deepmucs_utils.studies.phantom.comparison import report
+    from deepmucs_utils.studies.phantom.comparison import as_text, compare_roots
 
-    print(report(root, **options))
+    print(as_text(compare_roots(root, **options)))
 
 
 @deepmucs.command(params=[ROOT, RESULTS, CACHE])

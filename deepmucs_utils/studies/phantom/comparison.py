@@ -1,104 +1,102 @@
-"""How near a measured root, such as the phantom, comes to LIVECell.
-
-The limits: median area, aspect and solidity within 15 %; mean grey level inside within 1 of the
-background; rim and trough of the edge profile within 25 % and 1 px of their place, and the profile
-below 0.3 from 4 px outwards; autocorrelation of the texture within 0.1; standard deviation of the
-noise within 15 %, and its lean to one axis in the right direction; cover, touching cells and specks
-within the range that LIVECell's images show.
-"""
+"""How near a measured root, such as the phantom, comes to LIVECell: `CRITERIA`."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from deepmucs_utils.data.livecell import CACHE
-from deepmucs_utils.studies.phantom.measure_root import measure_root
+from deepmucs_utils.studies.phantom.measure_image import LAGS
+from deepmucs_utils.studies.phantom.measure_root import Measurement, measure_root
 from deepmucs_utils.studies.phantom.reference import (
     FLAT_FROM,
-    read_range,
     reference_profiles,
     reference_statistics,
     rim,
 )
 
-_RANGES = {
-    "confluence": "cover",
-    "touching_frac": "touching",
-    "specks_per_image_lt150px": "specks",
-    "noise_sd": "noise",
-    "noise_acf_x1": "noise_x1",
-    "noise_acf_y1": "noise_y1",
-    "overlap_px_frac": "overlap",
+#: How far observed ranges are widened at both ends, as a share: most cultures show one to three
+#: images, which is less than the range of all.
+WIDEN = 0.25
+
+
+class Criterion(NamedTuple):
+    """A number that is measured, and its limits.
+
+    Parameters
+    ----------
+    measured : callable
+        Takes the statistics of a culture; gives the number.
+    limits : callable
+        Takes the reference statistics of a culture; gives its number, the least and the greatest
+        allowed. A number that is NaN asks for nothing.
+    """
+
+    measured: callable
+    limits: callable
+
+
+def _near(name, share=0.0, reach=0.0):
+    """Within a share of the reference, or a distance from it."""
+
+    def limits(theirs):
+        room = abs(theirs[name]) * share + reach
+        return theirs[name], theirs[name] - room, theirs[name] + room
+
+    return Criterion(lambda ours: ours[name], limits)
+
+
+def _between(name, *limits):
+    """Between fixed limits, whatever the reference."""
+    return Criterion(lambda ours: ours[name], lambda theirs: limits)
+
+
+def _in_range(name, measured, widen=WIDEN):
+    """Within the range that the reference's images show, widened."""
+
+    def limits(theirs):
+        low, high = theirs[f"{name}_low"], theirs[f"{name}_high"]
+        return (low + high) / 2, low * (1 - widen), high * (1 + widen)
+
+    return Criterion(measured, limits)
+
+
+def _noise_direction(theirs):
+    """1 if noise is correlated more along y in all images, −1 if more along x; else NaN."""
+    along_y = theirs["noise_y1_low"] > theirs["noise_x1_high"]
+    along_x = theirs["noise_x1_low"] > theirs["noise_y1_high"]
+    return (float(along_y) - float(along_x) or np.nan,) * 3
+
+
+CRITERIA = {
+    "area_median": _near("area_median", share=0.15),
+    "aspect_median": _near("aspect_median", share=0.15),
+    "solidity_median": _near("solidity_median", share=0.15),
+    "mean_minus_bg_median": _between("mean_minus_bg_median", 0.0, -1.0, 1.0),
+    "rim_peak": _near("rim_peak", share=0.25),
+    "rim_peak_at_px": _near("rim_peak_at_px", reach=1),
+    "inner_trough": _near("inner_trough", share=0.25),
+    "inner_trough_at_px": _near("inner_trough_at_px", reach=1),
+    f"profile_from_+{FLAT_FROM}px": _between("outside", 0.0, 0.0, 0.3),
+    **{f"texture_acf{lag}": _near(f"texture_acf{lag}", reach=0.1) for lag in LAGS},
+    "noise_sd": _in_range("noise", lambda ours: (ours["noise_low"] + ours["noise_high"]) / 2, 0.15),
+    "noise_along_y_not_x": Criterion(
+        lambda ours: np.sign(
+            ours["noise_y1_low"]
+            + ours["noise_y1_high"]
+            - ours["noise_x1_low"]
+            - ours["noise_x1_high"]
+        ),
+        _noise_direction,
+    ),
+    "cover": _in_range("cover", lambda ours: ours["cover_high"]),
+    "touching": _in_range("touching", lambda ours: ours["touching"]),
+    "specks": _in_range("specks", lambda ours: ours["specks_high"]),
 }
 
 
-def report(root, against=None, out=None, cache=CACHE, jobs=2):
-    """Measure a root, compare it with LIVECell or another root, and say so in a table.
-
-    Parameters
-    ----------
-    root, against : path-like
-        The second is optional.
-    out : path-like, optional
-        Folder for ``statistics.csv, profiles.csv`` and ``comparison.csv``.
-    cache : path-like
-    jobs : int
-
-    Returns
-    -------
-    str
-    """
-    measurement = measure_root(root, cache=cache, jobs=jobs)
-    other = None if against is None else measure_root(against, cache=cache, jobs=jobs)
-    comparison = compare(measurement, other)
-    if out is not None:
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
-        measurement.statistics.to_csv(out / "statistics.csv", index=False)
-        measurement.profiles.to_csv(out / "profiles.csv", index=False)
-        comparison.to_csv(out / "comparison.csv", index=False)
-    return describe(comparison)
-
-
-def describe(comparison):
-    """A comparison in words: a row a criterion, a column a culture, measured / reference.
-
-    Parameters
-    ----------
-    comparison : DataFrame
-        From `compare`.
-
-    Returns
-    -------
-    str
-        What lies outside its limits is marked with ``!``.
-    """
-    entries = [
-        f"{row.measured:.3g} / {row.reference:.3g}{' ' if row.passed else '!'}"
-        for row in comparison.itertuples()
-    ]
-    table = comparison.assign(entry=entries).pivot(
-        index="criterion", columns="culture", values="entry"
-    )
-    table = table.loc[list(dict.fromkeys(comparison["criterion"]))].fillna("")
-    passed = comparison["passed"]
-    return (
-        f"{table.to_string()}\n\nmeasured / reference; ! marks what lies outside its limits: "
-        f"{(~passed).sum()} of {len(passed)}"
-    )
-
-
-def as_reference(measurement):
-    """The statistics of a measured root in the form of the package's table of LIVECell."""
-    table = measurement.statistics.set_index("culture").copy()
-    for column, name in _RANGES.items():
-        low, high = table[f"{name}_low"], table[f"{name}_high"]
-        table[column] = [f"{a}..{b}" for a, b in zip(low, high, strict=True)]
-    return table
-
-
-def compare(measurement, against=None, widen=0.25):
+def compare(measurement: Measurement, against: Measurement | None = None) -> pd.DataFrame:
     """Compare a measured root with LIVECell, criterion by criterion.
 
     Parameters
@@ -106,10 +104,6 @@ def compare(measurement, against=None, widen=0.25):
     measurement : Measurement
     against : Measurement, optional
         Another root to compare with, instead of the package's table of LIVECell.
-    widen : float
-        How far the observed ranges of cover, touching and specks are widened at both ends (as a
-        share of the value): most cultures show one to three images, which is less than the range
-        of all.
 
     Returns
     -------
@@ -121,69 +115,58 @@ def compare(measurement, against=None, widen=0.25):
     if against is None:
         reference, profiles = reference_statistics(), reference_profiles()
     else:
-        reference, profiles = as_reference(against), against.profiles
+        reference, profiles = against.statistics.set_index("culture"), against.profiles
     rows = []
     for culture in statistics.index.intersection(reference.index):
-        ours, theirs = statistics.loc[culture], reference.loc[culture]
-        for criterion, found, wanted, low, high in _criteria(
-            ours, theirs, rim(measurement.profiles, culture), rim(profiles, culture), widen
-        ):
-            if np.isnan(wanted):
-                continue
-            rows.append((culture, criterion, found, wanted, low, high, low <= found <= high))
+        ours = statistics.loc[culture].to_dict() | rim(measurement.profiles, culture)
+        known = {k: v for k, v in rim(profiles, culture).items() if not np.isnan(v)}
+        theirs = reference.loc[culture].to_dict() | known
+        for name, criterion in CRITERIA.items():
+            found, (wanted, low, high) = criterion.measured(ours), criterion.limits(theirs)
+            if not np.isnan(wanted):
+                rows.append((culture, name, found, wanted, low, high, low <= found <= high))
     names = ["culture", "criterion", "measured", "reference", "low", "high", "passed"]
     return pd.DataFrame(rows, columns=names)
 
 
-def _criteria(ours, theirs, our_rim, their_rim, widen):
-    """Criterion, measured and reference value and the limits, one after the other."""
-    for name in ("area_median", "aspect_median", "solidity_median"):
-        yield name, ours[name], float(theirs[name]), *_within(float(theirs[name]), 0.15)
-    yield "mean_minus_bg_median", ours["mean_minus_bg_median"], 0.0, -1.0, 1.0
-    if their_rim is None:
-        their_rim = {
-            "peak": float(theirs["rim_peak"]),
-            "peak_at": float(theirs["rim_peak_at_px"]),
-            "trough": float(theirs["inner_trough"]),
-            "trough_at": float(theirs["inner_trough_at_px"]),
-        }
-    if our_rim is None:
-        our_rim = dict.fromkeys(("peak", "peak_at", "trough", "trough_at", "outside"), np.nan)
-    for name, key in (("rim_peak", "peak"), ("inner_trough", "trough")):
-        yield name, our_rim[key], their_rim[key], *_within(their_rim[key], 0.25)
-        place = their_rim[f"{key}_at"]
-        yield f"{name}_at_px", our_rim[f"{key}_at"], place, place - 1, place + 1
-    yield f"profile_from_+{FLAT_FROM}px", our_rim["outside"], 0.0, 0.0, 0.3
-    for lag in (1, 2, 3):
-        wanted = float(theirs[f"texture_acf{lag}"])
-        yield f"texture_acf{lag}", ours[f"texture_acf{lag}"], wanted, wanted - 0.1, wanted + 0.1
-    low, high = read_range(theirs["noise_sd"])
-    middle = (ours["noise_low"] + ours["noise_high"]) / 2
-    yield "noise_sd", middle, (low + high) / 2, 0.85 * low, 1.15 * high
-    lean = _lean(read_range(theirs["noise_acf_x1"]), read_range(theirs["noise_acf_y1"]))
-    if lean:
-        found = np.sign(
-            ours["noise_y1_low"]
-            + ours["noise_y1_high"]
-            - ours["noise_x1_low"]
-            - ours["noise_x1_high"]
-        )
-        yield "noise_along_y_not_x", found, lean, lean, lean
-    for name, key in (
-        ("cover", "confluence"),
-        ("touching", "touching_frac"),
-        ("specks", "specks_per_image_lt150px"),
-    ):
-        low, high = read_range(theirs[key])
-        found = ours["touching"] if name == "touching" else ours[f"{name}_high"]
-        yield name, found, (low + high) / 2, low * (1 - widen), high * (1 + widen)
+def as_text(comparison: pd.DataFrame) -> str:
+    """A comparison in words: one row per criterion, one column per culture, measured / reference.
+
+    What lies outside its limits is marked with ``!``.
+    """
+    entries = [
+        f"{row.measured:.3g} / {row.reference:.3g}{' ' if row.passed else '!'}"
+        for row in comparison.itertuples()
+    ]
+    table = comparison.assign(entry=entries).pivot(
+        index="criterion", columns="culture", values="entry"
+    )
+    table = table.loc[comparison["criterion"].unique()].fillna("")
+    passed = comparison["passed"]
+    return (
+        f"{table.to_string()}\n\nmeasured / reference; ! marks what lies outside its limits: "
+        f"{(~passed).sum()} of {len(passed)}"
+    )
 
 
-def _within(value, share):
-    reach = abs(value) * share
-    return value - reach, value + reach
+def compare_roots(root, against=None, out=None, cache=CACHE, jobs=2) -> pd.DataFrame:
+    """Measure a root and compare it with LIVECell or another root; see `compare`.
 
-
-def _lean(along_x, along_y):
-    """1 if noise is correlated more along y in all images, −1 if more along x, 0 if it depends."""
-    return float(along_y[0] > along_x[1]) - float(along_x[0] > along_y[1])
+    Parameters
+    ----------
+    root, against : path-like
+        The second is optional.
+    out : path-like, optional
+        Folder for ``statistics.csv, profiles.csv`` and ``comparison.csv``.
+    cache : path-like
+    jobs : int
+    """
+    measurement = measure_root(root, cache=cache, jobs=jobs)
+    other = None if against is None else measure_root(against, cache=cache, jobs=jobs)
+    comparison = compare(measurement, other)
+    if out is not None:
+        tables = {"statistics": measurement.statistics, "profiles": measurement.profiles}
+        Path(out).mkdir(parents=True, exist_ok=True)
+        for name, table in (tables | {"comparison": comparison}).items():
+            table.to_csv(Path(out) / f"{name}.csv", index=False)
+    return comparison

@@ -1,9 +1,9 @@
 """Measure an image of LIVECell or a phantom: shapes, contrast, texture, rim, noise, crowding.
 
 The definitions are those of the table of genuine LIVECell statistics that comes with the package
-(see `studies.phantom.reference`), so that phantom and LIVECell can be laid side by side. All
-distances are Euclidean, from pixel centre to pixel centre, px. Grey levels are relative to the
-median of the image outside all masks.
+(see `studies.phantom.reference`), so that phantom and LIVECell can be compared. All distances are
+Euclidean, from pixel centre to pixel centre, px. Grey levels are relative to the median of the
+image outside all masks.
 """
 
 import cv2
@@ -11,7 +11,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.measure import regionprops
 
-from deepmucs_utils.data.masks import rasterise
+from deepmucs_utils.data.masks import paint
+from deepmucs_utils.studies.measures import autocorrelation, by_distance
 
 CORE = 4.0  # the core of a cell lies deeper than this below its edge, px
 CORE_LEAST = 31  # px² that a core needs for its level and its standard deviation
@@ -45,86 +46,55 @@ def measure_image(image, polygons):
         the axes of the ellipse with the same second moments), ``solidity`` (share of its convex
         hull), ``circularity`` (4π area / perimeter²); ``mean, sd`` and ``p01, p99`` (percentiles)
         of the mask and ``core_mean, core_sd`` of the core, grey levels; ``core_skew`` and
-        ``acf1 … acf3``, the core's autocorrelation along x and y pooled; ``neighbours``, the
-        number of cells within `NEIGHBOUR` px.
+        ``acf1 … acf3``, the core's autocorrelation along x and y pooled; ``touching``, whether
+        another cell is within `NEIGHBOUR` px.
     image_facts : dict
         ``cells``; ``cover``, share of pixels in a mask; ``overlap``, share of these in several;
-        ``specks``; ``noise`` and its autocorrelations ``noise_x1, noise_y1``.
+        ``touching``, share of the cells; ``specks``; ``noise`` and its autocorrelations
+        ``noise_x1, noise_y1``.
     profiles : list of ndarray of float, shape (17,)
         For each cell with enough free edge, the mean grey level at each of `STEPS`.
     """
-    height, width = image.shape
-    placed = [_place(polygon, height, width) for polygon in polygons]
-    placed = [(window, mask) for window, mask in placed if mask.any()]
-    count = np.zeros(image.shape, np.int32)
-    for window, mask in placed:
-        count[window] += mask
+    placed, count = [], np.zeros(image.shape, np.int32)
+    for (top, left, _, _), mask in paint(polygons, *image.shape).masks:
+        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+        if w:
+            window = np.s_[top + y : top + y + h, left + x : left + x + w]
+            placed.append((window, mask[y : y + h, x : x + w]))
+            count[window] += placed[-1][1]
     outside = count == 0
-    level = float(np.median(image[outside])) if outside.any() else float(np.median(image))
-    grey = image.astype(np.float32) - np.float32(level)
-    structure, facts = _measure_background(grey, count)
-    covered = ~outside
-    facts |= {
-        "cells": len(placed),
-        "cover": float(covered.mean()),
-        "overlap": float((count > 1).sum() / max(covered.sum(), 1)),
-    }
-    cells, profiles = [], []
-    neighbours = _count_neighbours(placed, image.shape)
-    for place, (window, mask) in enumerate(placed):
-        cell = _measure_cell(grey[window], mask)
-        cell["border"] = _at_border(window, image.shape)
-        cells.append(cell | {"neighbours": neighbours[place]})
-        profile = _edge_profile(grey, count, structure, window, mask)
-        if profile is not None:
-            profiles.append(profile)
-    return cells, facts, profiles
-
-
-def _place(polygon, height, width):
-    """Window and mask of one polygon, without empty margins."""
-    points = np.concatenate([np.reshape(part, (-1, 2)) for part in polygon])
-    x0, y0 = np.floor(points.min(0)).astype(int).clip(0)
-    x1, y1 = np.ceil(points.max(0)).astype(int) + 2
-    mask = rasterise(polygon, (y0, x0, min(y1, height), min(x1, width)))
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return np.s_[0:0, 0:0], np.zeros((0, 0), bool)
-    tight = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    window = np.s_[y0 + rows[0] : y0 + rows[-1] + 1, x0 + columns[0] : x0 + columns[-1] + 1]
-    return window, mask[tight]
-
-
-def _grow(window, reach, shape):
-    """The window enlarged on every side, inside the image, and the old one's place in it."""
-    rows, columns = window
-    grown = np.s_[
-        max(rows.start - reach, 0) : min(rows.stop + reach, shape[0]),
-        max(columns.start - reach, 0) : min(columns.stop + reach, shape[1]),
-    ]
-    top, left = rows.start - grown[0].start, columns.start - grown[1].start
-    inner = np.s_[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
-    return grown, inner
-
-
-def _at_border(window, shape):
-    rows, columns = window
-    return bool(
-        rows.start == 0 or columns.start == 0 or rows.stop == shape[0] or columns.stop == shape[1]
+    grey = image.astype(np.float32) - np.float32(
+        np.median(image[outside] if outside.any() else image)
     )
+    structure, facts = _measure_background(grey, count)
+    cells, profiles = [], []
+    for window, mask in placed:
+        touching, profile = _measure_surroundings(grey, count, structure, window, mask)
+        border = any(
+            part.start == 0 or part.stop == side
+            for part, side in zip(window, image.shape, strict=True)
+        )
+        cells.append(_measure_cell(grey[window], mask) | {"border": border, "touching": touching})
+        profiles += [] if profile is None else [profile]
+    facts |= {
+        "cells": len(cells),
+        "cover": float((~outside).mean()),
+        "overlap": float((count > 1).sum() / max((~outside).sum(), 1)),
+        "touching": float(np.mean([cell["touching"] for cell in cells])) if cells else np.nan,
+    }
+    return cells, facts, profiles
 
 
 def _measure_cell(grey, mask):
     """Shape, contrast and texture of one cell in its window; see `measure_image`."""
     region = regionprops(mask.astype(np.uint8))[0]
     inside = grey[mask]
-    area = len(inside)
     p01, p99 = np.percentile(inside, (1, 99))
     cell = {
-        "area": area,
+        "area": len(inside),
         "aspect": region.axis_major_length / max(region.axis_minor_length, 0.1),
         "solidity": region.solidity,
-        "circularity": 4 * np.pi * area / region.perimeter**2 if region.perimeter else np.nan,
+        "circularity": 4 * np.pi * len(inside) / (region.perimeter**2 or np.nan),
         "mean": float(inside.mean()),
         "sd": float(inside.std()),
         "p01": float(p01),
@@ -135,56 +105,15 @@ def _measure_cell(grey, mask):
     if len(values) >= CORE_LEAST:
         cell |= {"core_mean": float(values.mean()), "core_sd": float(values.std())}
     if len(values) >= TEXTURE_LEAST and values.std() > 0:
-        residual = np.where(core, grey - values.mean(), 0)
+        residual = grey - values.mean()
         cell["core_skew"] = float((residual[core] ** 3).mean() / values.std() ** 3)
         for lag in LAGS:
-            cell[f"acf{lag}"] = _autocorrelation(residual, core, ((0, lag), (lag, 0)))
+            cell[f"acf{lag}"] = autocorrelation(residual, core, ((0, lag), (lag, 0)))
     return cell
 
 
-def _autocorrelation(residual, region, shifts):
-    """Mean product of pixels at these shifts, both in the region, over the mean square there."""
-    products, pairs = 0.0, 0
-    for down, right in shifts:
-        rows, columns = region.shape[0] - down, region.shape[1] - right
-        if min(rows, columns) <= 0:
-            continue
-        both = region[:rows, :columns] & region[down:, right:]
-        products += (residual[:rows, :columns] * residual[down:, right:])[both].sum()
-        pairs += int(both.sum())
-    return float(products / max(pairs, 1) / (residual[region] ** 2).mean())
-
-
-def _count_neighbours(placed, shape):
-    """For each cell the number of cells within `NEIGHBOUR` px."""
-    reach = int(np.ceil(NEIGHBOUR))
-    starts = np.array([(w[0].start, w[1].start) for w, _ in placed]).reshape(-1, 2)
-    stops = np.array([(w[0].stop, w[1].stop) for w, _ in placed]).reshape(-1, 2)
-    found = []
-    for place, (window, mask) in enumerate(placed):
-        grown, inner = _grow(window, reach, shape)
-        padded = np.zeros([part.stop - part.start for part in grown], bool)
-        padded[inner] = mask
-        near = distance_transform_edt(~padded) <= NEIGHBOUR
-        low = [part.start for part in grown]
-        high = [part.stop for part in grown]
-        close = ((starts < high) & (stops > low)).all(1)
-        close[place] = False
-        found.append(0)
-        for other in np.flatnonzero(close):
-            (rows, columns), there = placed[other]
-            top, bottom = max(rows.start, low[0]), min(rows.stop, high[0])
-            left, right = max(columns.start, low[1]), min(columns.stop, high[1])
-            ours = near[top - low[0] : bottom - low[0], left - low[1] : right - low[1]]
-            part = np.s_[
-                top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
-            ]
-            found[-1] += bool((ours & there[part]).any())
-    return found
-
-
-def _edge_profile(grey, count, structure, window, mask):
-    """Grey level by distance from the free part of a cell's edge; None where little is free.
+def _measure_surroundings(grey, count, structure, window, mask):
+    """Whether a cell touches another one, and its edge profile; None where little of it is free.
 
     The distance of an outside pixel is that to the nearest pixel of the mask, rounded down; that of
     an inside pixel is 1 − its distance to the nearest outside pixel, rounded down. So 0 is the
@@ -192,25 +121,22 @@ def _edge_profile(grey, count, structure, window, mask):
     px of it.
     """
     reach = int(FREE) + int(STEPS[-1]) + 1
-    grown, inner = _grow(window, reach, grey.shape)
-    own = np.zeros([part.stop - part.start for part in grown], bool)
-    own[inner] = mask
-    other = (count[grown] - own > 0) | structure[grown]
-    distance = np.where(
-        own,
-        1 - distance_transform_edt(np.pad(own, 1, mode="edge"))[1:-1, 1:-1],
-        distance_transform_edt(~own),
-    )
-    step = np.floor(distance + 1e-3).astype(int)
-    used = (step >= STEPS[0]) & (step <= STEPS[-1])
-    if other.any():
-        used &= distance_transform_edt(~other) > FREE
-    if (step[used] == 1).sum() < FREE_LEAST:
-        return None
-    place = step[used] - STEPS[0]
-    pixels = np.bincount(place, minlength=len(STEPS))
-    total = np.bincount(place, grey[grown][used], minlength=len(STEPS))
-    return np.where(pixels >= STEP_LEAST, total / np.maximum(pixels, 1), np.nan)
+    here = tuple(slice(max(part.start - reach, 0), part.stop + reach) for part in window)
+    own = np.zeros(grey.shape, bool)
+    own[window] = mask
+    own = own[here]
+    others = count[here] > own
+    away = distance_transform_edt(~own)
+    touching = bool((others & (away <= NEIGHBOUR)).any())
+    depth = distance_transform_edt(np.pad(own, 1, mode="edge"))[1:-1, 1:-1]
+    step = np.floor(np.where(own, 1 - depth, away) + 1e-3).astype(int)
+    taken = others | structure[here]
+    if taken.any():
+        step[distance_transform_edt(~taken) <= FREE] = STEPS[-1] + 1
+    if (step == 1).sum() < FREE_LEAST:
+        return touching, None
+    n, mean, _ = by_distance(grey[here], step, STEPS)
+    return touching, np.where(n >= STEP_LEAST, mean, np.nan)
 
 
 def _measure_background(grey, count):
@@ -225,8 +151,8 @@ def _measure_background(grey, count):
     if clean.sum() >= 500:
         residual = grey - grey[clean].mean()
         facts["noise"] = float(residual[clean].std())
-        facts["noise_x1"] = _autocorrelation(residual, clean, ((0, 1),))
-        facts["noise_y1"] = _autocorrelation(residual, clean, ((1, 0),))
+        facts["noise_x1"] = autocorrelation(residual, clean, ((0, 1),))
+        facts["noise_y1"] = autocorrelation(residual, clean, ((1, 0),))
     return structure, facts
 
 

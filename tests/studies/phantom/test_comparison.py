@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 
 from deepmucs_utils.cli import main
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.phantom.write import write_phantom
-from deepmucs_utils.studies.phantom.comparison import compare, describe
+from deepmucs_utils.studies.phantom.comparison import as_text, compare
 from deepmucs_utils.studies.phantom.measure_root import measure_root
 from deepmucs_utils.studies.phantom.reference import (
     read_range,
@@ -47,15 +48,16 @@ def test_an_entry_of_the_reference_is_read_as_a_range(entry, pair):
 
 def test_rim_and_trough_of_the_reference_are_those_of_its_statistics():
     found = rim(reference_profiles(), "MCF7")
-    assert (found["peak"], found["peak_at"]) == (21.75, -1)
-    assert (found["trough"], found["trough_at"]) == (-20.87, -3)
+    assert (found["rim_peak"], found["rim_peak_at_px"]) == (21.75, -1)
+    assert (found["inner_trough"], found["inner_trough_at_px"]) == (-20.87, -3)
+    assert np.isnan(list(rim(reference_profiles(), "BV2").values())).all()
 
 
 @pytest.mark.slow
 def test_a_root_passes_when_it_is_compared_with_itself(measurement):
     comparison = compare(measurement, measurement)
     absolute = comparison["criterion"].isin(["mean_minus_bg_median", "profile_from_+4px"])
-    assert comparison[~absolute]["passed"].all(), describe(comparison)
+    assert comparison[~absolute]["passed"].all(), as_text(comparison)
 
 
 @pytest.mark.slow
@@ -64,11 +66,11 @@ def test_the_phantom_is_measured_as_livecell_is(measurement):
     comparison = compare(measurement)
     failed = comparison[~comparison["passed"]]
     assert set(comparison["culture"]) == set(CULTURE_NAMES)
-    assert len(failed) <= 0.05 * len(comparison), describe(comparison)
+    assert len(failed) <= 0.05 * len(comparison), as_text(comparison)
     exact = failed["criterion"].isin(
         ["noise_sd", "noise_along_y_not_x", "profile_from_+4px", "solidity_median"]
     )
-    assert not exact.any(), describe(comparison)
+    assert not exact.any(), as_text(comparison)
 
 
 def test_the_command_prints_the_comparison_and_writes_its_tables(tmp_path, capsys):

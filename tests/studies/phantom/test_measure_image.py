@@ -38,11 +38,12 @@ def test_a_cell_at_the_border_is_marked():
     assert [cell["border"] for cell in cells] == [True, True, False]
 
 
-@pytest.mark.parametrize(("gap", "neighbours"), [(1, 1), (2, 1), (3, 0), (10, 0)])
-def test_cells_touch_when_at_most_three_pixel_steps_lie_between_them(gap, neighbours):
+@pytest.mark.parametrize(("gap", "touching"), [(1, True), (2, True), (3, False), (10, False)])
+def test_cells_touch_when_at_most_three_pixel_steps_lie_between_them(gap, touching):
     # a gap of two background columns puts the nearest pixels three steps apart
-    cells, *_ = measure_image(noisy(), [square(50, 60, 20), square(70 + gap, 60, 20)])
-    assert [cell["neighbours"] for cell in cells] == [neighbours] * 2
+    cells, facts, _ = measure_image(noisy(), [square(50, 60, 20), square(70 + gap, 60, 20)])
+    assert [cell["touching"] for cell in cells] == [touching] * 2
+    assert facts["touching"] == touching
 
 
 def test_overlap_is_the_share_of_covered_pixels_that_lie_in_two_masks():
