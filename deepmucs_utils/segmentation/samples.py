@@ -4,6 +4,7 @@ What a sample looks like depends on the run's seed, the epoch and the image alon
 for any number of loader processes and after a restart.
 """
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -111,17 +112,15 @@ class Samples(Dataset):
 
     Parameters
     ----------
-    source : CoCultureSet or EndlessSet
+    source : CoCultureSet or generation.endless.EndlessSet
         Gives image, masks and classes by index and epoch.
     cfg : CfgNode
-        ``INPUT``: crop, symmetries and scale.
+        ``INPUT``: crop, symmetries and scale; ``DATALOADER``: the sampler.
     seed : int
     """
 
     def __init__(self, source, cfg, seed):
-        self.source, self.input, self.seed = source, cfg.INPUT, seed
-        self._loader = cfg.DATALOADER
-        self._orders = {}  # of the epochs asked for last
+        self.source, self.input, self.loader, self.seed = source, cfg.INPUT, cfg.DATALOADER, seed
 
     def __len__(self):
         return len(self.source)
@@ -129,47 +128,50 @@ class Samples(Dataset):
     def order(self, epoch):
         """The images of an epoch, shuffled; as many as the set has.
 
-        With detectron2's ``RepeatFactorTrainingSampler`` those with rare cultures come more often:
-        by `repeat_factors`, each as often as its share says, up or down to a whole number.
+        With detectron2's ``RepeatFactorTrainingSampler`` images with rare cultures occur more
+        often: in proportion to their `repeat_factors`, rounded up or down at random.
 
         Returns
         -------
         ndarray of int, shape (n,)
         """
         length = len(self)
-        rng = sample_generator(self.seed, epoch, length)
-        if self._loader.SAMPLER_TRAIN != "RepeatFactorTrainingSampler":
+        rng = _generator(self.seed, epoch, length)
+        if self.loader.SAMPLER_TRAIN != "RepeatFactorTrainingSampler":
             return rng.permutation(length)
         factors = repeat_factors(
-            self.source.classes(epoch), self._loader.REPEAT_THRESHOLD, self._loader.REPEAT_SQRT
+            self.source.classes(epoch), self.loader.REPEAT_THRESHOLD, self.loader.REPEAT_SQRT
         )
         places = (np.arange(length) + rng.random()) / length * factors.sum()
         return rng.permutation(np.searchsorted(factors.cumsum(), places, side="right"))
 
-    def keys(self, start, stop, step=1):
-        """Keys of the samples at some positions of the training; epochs follow without a gap.
+    def keys(self, start=0):
+        """Keys of the samples in the order of the training; epochs follow without a gap.
 
-        Returns
-        -------
-        list of (epoch, index)
+        Parameters
+        ----------
+        start : int
+            Samples to skip.
+
+        Yields
+        ------
+        tuple of int
+            Epoch and index. An epoch is planned when its first sample is asked for.
         """
-        places = [divmod(position, len(self)) for position in range(start, stop, step)]
-        known = self._orders
-        self._orders = {
-            epoch: known[epoch] if epoch in known else self.order(epoch)
-            for epoch in {epoch for epoch, _ in places}
-        }
-        return [(epoch, int(self._orders[epoch][place])) for epoch, place in places]
+        first, done = divmod(start, len(self))
+        for epoch in itertools.count(first):
+            for index in self.order(epoch)[done if epoch == first else 0 :]:
+                yield epoch, int(index)
 
     def __getitem__(self, key):
         """A sample as detectron2 takes it, with ``name`` and ``seed`` beside image and cells."""
         epoch, index = key
-        rng = sample_generator(self.seed, epoch, index)
+        rng = _generator(self.seed, epoch, index)
         image, masks, classes = self.source.read(index, epoch)
-        image, masks, classes = _crop(image, masks, classes, self.input.CROP, rng)
+        if self.input.CROP.ENABLED:
+            image, masks, classes = _crop(image, masks, classes, self.input.CROP, rng)
         image, masks = _turn(image, masks, self.input, rng)
-        size = int(rng.choice(self.input.MIN_SIZE_TRAIN))
-        image, masks = rescale(image, size, masks)
+        image, masks = rescale(image, int(rng.choice(self.input.MIN_SIZE_TRAIN)), masks)
         return {
             "image": to_tensor(image),
             "instances": _instances(masks, classes),
@@ -201,8 +203,8 @@ def repeat_factors(classes, threshold, root=True):
     return np.sqrt(factors) if root else factors
 
 
-def sample_generator(seed, epoch, index):
-    """The random stream of one sample."""
+def _generator(seed, epoch, index):
+    """The random stream of one sample, or with the set's length for ``index`` of an epoch."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, index)))
 
 
@@ -238,31 +240,30 @@ def rescale(image, short_side, masks=None):
 
 
 def _crop(image, masks, classes, crop, rng):
-    if not crop.ENABLED:
-        return image, masks, classes
-    height, width = (min(a, b) for a, b in zip(crop.SIZE, image.shape, strict=True))
-    rows, columns = (
-        np.arange(a - b + 1) for a, b in zip(image.shape, (height, width), strict=True)
-    )
+    """A window at a random place; with ``TYPE`` "cell" one that contains the centre of a cell."""
+    sides = np.minimum(crop.SIZE, image.shape)
+    corners = [np.arange(whole - side + 1) for whole, side in zip(image.shape, sides, strict=True)]
     if crop.TYPE == "cell" and len(masks):
         of_class = np.flatnonzero(classes == rng.choice(np.unique(classes)))
-        y, x = (axis.mean() for axis in np.nonzero(masks[rng.choice(of_class)]))
-        rows = rows[(rows <= y) & (y < rows + height)]
-        columns = columns[(columns <= x) & (x < columns + width)]
-    top, left = int(rng.choice(rows)), int(rng.choice(columns))
-    here = np.s_[top : top + height, left : left + width]
-    cut = masks[:, here[0], here[1]]
-    areas = masks.sum((1, 2))
-    kept = cut.sum((1, 2)) >= np.maximum(LEAST_VISIBLE * areas, 1)
-    return image[here], cut[kept], classes[kept]
+        centre = np.mean(np.nonzero(masks[rng.choice(of_class)]), axis=1)
+        corners = [
+            first[(first <= place) & (place < first + side)]
+            for first, place, side in zip(corners, centre, sides, strict=True)
+        ]
+    top, left = (rng.choice(first) for first in corners)
+    window = np.s_[..., top : top + sides[0], left : left + sides[1]]
+    cut = masks[window]
+    kept = cut.sum((1, 2)) >= np.maximum(LEAST_VISIBLE * masks.sum((1, 2)), 1)
+    return image[window], cut[kept], classes[kept]
 
 
 def _turn(image, masks, options, rng):
-    mirror, turns = int(rng.integers(2)), int(rng.integers(4))
+    """One of the symmetries that ``RANDOM_FLIP`` and ``QUARTER_TURNS`` allow."""
+    mirror, turns = rng.integers(2), rng.integers(4)
     if options.RANDOM_FLIP == "horizontal" and mirror:
-        image, masks = image[:, ::-1], masks[:, :, ::-1]
-    if options.QUARTER_TURNS and turns:
-        image, masks = np.rot90(image, turns), np.rot90(masks, turns, (1, 2))
+        image, masks = image[..., ::-1], masks[..., ::-1]
+    if options.QUARTER_TURNS:
+        image, masks = (np.rot90(pixels, turns, (-2, -1)) for pixels in (image, masks))
     return image, masks
 
 
@@ -290,15 +291,10 @@ def batches(samples, cfg, start, rank=0, processes=1):
     list of dict
     """
     batch = cfg.SOLVER.IMS_PER_BATCH
-    keys = (  # one batch after the other: an epoch is not planned before its time
-        samples.keys(iteration * batch + rank, (iteration + 1) * batch, processes)
-        for iteration in range(start, cfg.SOLVER.MAX_ITER)
+    keys = samples.keys(start * batch)
+    shares = (
+        list(itertools.islice(keys, batch))[rank::processes]
+        for _ in range(start, cfg.SOLVER.MAX_ITER)
     )
-    return iter(
-        DataLoader(
-            samples,
-            batch_sampler=keys,
-            num_workers=cfg.DATALOADER.NUM_WORKERS,
-            collate_fn=list,
-        )
-    )
+    workers = cfg.DATALOADER.NUM_WORKERS
+    return iter(DataLoader(samples, batch_sampler=shares, num_workers=workers, collate_fn=list))
