@@ -17,7 +17,7 @@ import pandas as pd
 
 from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.segmentation.predict import load_model, predict_set
+from deepmucs_utils.segmentation.predict import load_model, predict_files
 from deepmucs_utils.segmentation.run_files import CONFIG, write_config
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
@@ -65,7 +65,7 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
         for factor in factors:
             cfg.INPUT.MIN_SIZE_TEST = round(factor * side)
             begun = time.process_time()
-            predict_set(model, cfg, source, path)
+            predict_files(model, cfg, source.paths(), path)
             seconds = (time.process_time() - begun) / len(source.images)
             metrics = evaluate(match_files(source.folder, path))["segm"]
             rows[round(factor, 2)] = {

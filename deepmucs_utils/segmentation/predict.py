@@ -6,21 +6,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from pycocotools import mask as coco_mask
+from detectron2.structures import Instances
+from hotcoco import mask as rle
+from torch import nn
 from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import COLOURS
 from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_text
+from deepmucs_utils.files import write_json, write_text
 from deepmucs_utils.segmentation.run_files import BEST, LAST, load, read_config
 from deepmucs_utils.segmentation.samples import CoCultureSet, rescale, to_tensor
 
 SUFFIXES = (".png", ".tif", ".tiff")
 
 
-def predict(run_dir, images, out, overlays=False):
+def predict(run_dir, images, out, overlays=False) -> Path:
     """Predict the cells of images with a trained model.
 
     Parameters
@@ -47,25 +50,20 @@ def predict(run_dir, images, out, overlays=False):
         If the run has no weights or an image cannot be read.
     """
     cfg, model = load_model(run_dir)
-    out = Path(out)
-    sources, is_set = _sources(images)
+    out, given = Path(out), [images] if isinstance(images, (str, Path)) else list(images)
+    is_set = len(given) == 1 and (Path(given[0]) / "annotations.json").is_file()
+    paths = CoCultureSet(given[0]).paths() if is_set else dict(enumerate(_image_files(given), 1))
     out.mkdir(parents=True, exist_ok=True)
-    records = []
-    for image_id, path in tqdm(sources, "predicting", unit="image", disable=None):
-        image = read_image(path)
-        found = predict_image(model, cfg, image)
-        records += to_records(found, image_id, cfg)
-        if overlays:
-            (out / "overlays").mkdir(exist_ok=True)
-            cv2.imwrite(str(out / "overlays" / f"{path.stem}.png"), draw(image, found, cfg))
+    predict_files(
+        model, cfg, paths, out / "predictions.json", out / "overlays" if overlays else None
+    )
     if not is_set:
-        listing = [{"id": image_id, "file_name": str(path)} for image_id, path in sources]
-        write_text(out / "images.json", json.dumps(listing))
-    write_text(out / "predictions.json", json.dumps(records))
+        listing = [{"id": image_id, "file_name": path} for image_id, path in paths.items()]
+        write_json(out / "images.json", listing)
     return out / "predictions.json"
 
 
-def load_model(run_dir):
+def load_model(run_dir) -> tuple[CfgNode, nn.Module]:
     """The trained network of a run, ready to predict.
 
     Returns
@@ -84,7 +82,7 @@ def load_model(run_dir):
 
 
 @torch.no_grad()
-def predict_image(model, cfg, image):
+def predict_image(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
     """Find the cells of one image.
 
     Parameters
@@ -106,52 +104,68 @@ def predict_image(model, cfg, image):
     return model([inputs])[0]["instances"].to("cpu")
 
 
-def predict_set(model, cfg, source, path):
-    """Predict a co-culture set and write the COCO results list.
+def predict_files(model, cfg, paths, out, overlays=None):
+    """Predict image files and write the COCO results list.
 
     Parameters
     ----------
     model : GeneralizedRCNN
     cfg : CfgNode
-    source : CoCultureSet
-    path : Path
+    paths : dict of int to Path
+        Image files by image id, as `CoCultureSet.paths` gives them.
+    out : Path
+        The json file.
+    overlays : Path, optional
+        Folder for the images with the outlines of their cells.
     """
     records = []
-    for index, image in enumerate(source.images):
-        found = predict_image(model, cfg, read_image(source.path(index)))
-        records += to_records(found, image["id"], cfg)
-    write_text(path, json.dumps(records))
+    for image_id, path in tqdm(
+        paths.items(), "predicting", unit="image", disable=None, leave=False
+    ):
+        image = read_image(path)
+        found = predict_image(model, cfg, image)
+        records += to_records(found, image_id, cfg)
+        if overlays:
+            overlays.mkdir(exist_ok=True)
+            cv2.imwrite(str(overlays / f"{path.stem}.png"), draw(image, found, cfg))
+    write_text(out, json.dumps(records))
 
 
-def to_records(found, image_id, cfg):
+def to_records(found: Instances, image_id: int, cfg: CfgNode) -> list[dict]:
     """Detections of one image as COCO results; masks without a pixel are left out.
 
     Returns
     -------
     list of dict
     """
-    records = []
-    boxes = found.pred_boxes.tensor.numpy().astype(float)
-    for box, score, number, mask in zip(
-        boxes, found.scores.tolist(), found.pred_classes.tolist(), found.pred_masks, strict=True
-    ):
-        if not mask.any():
-            continue
-        rle = coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
-        records.append(
-            {
-                "image_id": image_id,
-                "category_id": cfg.DATASETS.CATEGORY_IDS[number],
-                "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
-                "score": score,
-                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
-            }
+    found = found[found.pred_masks.flatten(1).any(1)]
+    boxes = found.pred_boxes.tensor.double().numpy()
+    boxes[:, 2:] -= boxes[:, :2]
+    codes = [rle.encode(mask.numpy()) for mask in found.pred_masks]
+    return [
+        {
+            "image_id": image_id,
+            "category_id": cfg.DATASETS.CATEGORY_IDS[number],
+            "bbox": box,
+            "score": score,
+            "segmentation": code | {"counts": code["counts"].decode()},
+        }
+        for box, score, number, code in zip(
+            boxes.tolist(), found.scores.tolist(), found.pred_classes.tolist(), codes, strict=True
         )
-    return records
+    ]
 
 
-def draw(image, found, cfg, threshold=0.5):
+def draw(image, found, cfg, threshold=0.5) -> np.ndarray:
     """Outlines of the cells with at least a given score, in their culture's colour.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (h, w)
+    found : Instances
+        From `predict_image`.
+    cfg : CfgNode
+    threshold : float
 
     Returns
     -------
@@ -159,34 +173,24 @@ def draw(image, found, cfg, threshold=0.5):
         Channels blue, green, red, as OpenCV writes them.
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    for number, mask in enumerate(found.pred_masks):
-        if found.scores[number] < threshold:
-            continue
-        name = cfg.DATASETS.CATEGORY_NAMES[int(found.pred_classes[number])]
-        code = COLOURS.get(name, "#FFFFFF")
-        colour = [int(code[place : place + 2], 16) for place in (5, 3, 1)]
+    found = found[found.scores >= threshold]
+    for number, mask in zip(found.pred_classes.tolist(), found.pred_masks, strict=True):
+        code = COLOURS.get(cfg.DATASETS.CATEGORY_NAMES[number], "#FFFFFF")
         outline, _ = cv2.findContours(
             mask.numpy().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
         )
-        cv2.drawContours(canvas, outline, -1, colour, 1)
+        cv2.drawContours(canvas, outline, -1, tuple(bytes.fromhex(code[1:]))[::-1], 1)
     return canvas
 
 
-def _sources(images):
-    """Pairs of image id and path, and whether they are a co-culture set's."""
-    given = [images] if isinstance(images, (str, Path)) else list(images)
-    if len(given) == 1 and (Path(given[0]) / "annotations.json").is_file():
-        source = CoCultureSet(given[0])
-        return [(image["id"], source.path(i)) for i, image in enumerate(source.images)], True
-    paths = []
+def _image_files(given):
+    """The image files among files and folders, in order."""
+    files = []
     for path in map(Path, given):
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise DeepMuCSError(f"{path}: holds no image; expected {', '.join(SUFFIXES)}.")
-            paths += inside
-        elif path.is_file():
-            paths.append(path)
-        else:
+        if not path.exists():
             raise DeepMuCSError(f"{path}: no such file or folder; expected an image or a set.")
-    return list(enumerate(paths, start=1)), False
+        inside = sorted(p for p in path.glob("*") if p.suffix.lower() in SUFFIXES)
+        if path.is_dir() and not inside:
+            raise DeepMuCSError(f"{path}: holds no image; expected {', '.join(SUFFIXES)}.")
+        files += inside or [path]
+    return files

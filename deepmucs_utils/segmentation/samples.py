@@ -69,6 +69,10 @@ class CoCultureSet:
         """Path of an image's file."""
         return self.folder / "images" / self.images[index]["file_name"]
 
+    def paths(self):
+        """Paths of the image files by image id; dict of int to Path."""
+        return {image["id"]: self.path(index) for index, image in enumerate(self.images)}
+
     def name(self, index, epoch=0):
         """What an image is called in messages."""
         return str(self.path(index))

@@ -1,11 +1,10 @@
 """One training under way: its steps, its validations, and what is kept of them.
 
-An iteration depends on the run's seed and its number alone, so a training that was interrupted
-goes on to the weights it would have had, on the CPU bit for bit.
+An iteration depends only on the run's seed and its number, so an interrupted training resumes to
+the weights that it would have had, on the CPU bit for bit.
 """
 
 import bisect
-import json
 import math
 import time
 
@@ -23,12 +22,11 @@ from tqdm import tqdm
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.files import write_text
-from deepmucs_utils.segmentation.predict import predict_set
+from deepmucs_utils.segmentation.predict import predict_files
 from deepmucs_utils.segmentation.run_files import BEST, LAST, Curves, load, save
 from deepmucs_utils.segmentation.samples import Samples, batches
 from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
-from deepmucs_utils.segmentation.weights import REPORT, load_into, read_tensors
+from deepmucs_utils.segmentation.weights import load_into, read_tensors
 
 
 def learning_rate(cfg, iteration):
@@ -62,26 +60,31 @@ OPTIMIZERS = {"SGD": build_optimizer, "AdamW": _adamw}
 
 
 class Trainer:
-    """A training under way; with several processes, this process' part of it.
+    """A training under way; with several processes, this process's part of it.
 
-    Several processes make the step that one makes with the same images, if normalisation is frozen.
-    With batch statistics each process normalises over its own images, unless it is SyncBN, which
-    needs GPUs; by how much the step differs is in ``book/measured/two_processes.txt``.
+    With frozen normalisation several processes make the same step as one process with the same
+    images. With batch statistics each process normalises over its own images, unless they are
+    synchronised (SyncBN), which needs GPUs; ``book/measured/two_processes.txt`` says by how much
+    the steps differ.
 
     Parameters
     ----------
     cfg : CfgNode
         From `training.training_config`.
-    source : CoCultureSet or EndlessSet
-        What to train on.
+    source : CoCultureSet or generation.endless.EndlessSet
+        Images to train on.
     validation : CoCultureSet
     out : Path
-        Folder of the run; a ``last.pth`` in it is gone on from.
+        Folder of the run; the training resumes from ``last.pth`` in it.
 
     Attributes
     ----------
     iteration : int
         Iterations done.
+    best : float
+        Best validation AP so far, percent.
+    losses : dict of str to float
+        Of the last iteration, the mean over the processes.
     """
 
     def __init__(self, cfg, source, validation, out):
@@ -95,44 +98,44 @@ class Trainer:
         self.optimizer = OPTIMIZERS[cfg.SOLVER.OPTIMIZER](cfg, self.network)
         self.iteration, self.best, self.losses = 0, -1.0, {}
         if (out / LAST).is_file():
-            self._restore(load(out / LAST))
+            state = load(out / LAST)
+            self.network.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.iteration, self.best = state["iteration"], state["best"]
         elif cfg.MODEL.WEIGHTS:
-            self._start_from(cfg.MODEL.WEIGHTS)
+            load_into(self.network, read_tensors(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS).write(out)
         devices = [comm.get_local_rank()] if self.on_gpu else None
         self.model = create_ddp_model(self.network, device_ids=devices, broadcast_buffers=False)
         self.samples = Samples(source, cfg, cfg.SEED)
 
     def run(self):
         """Train to the end."""
-        solver = self.cfg.SOLVER
-        if self.iteration == solver.MAX_ITER:
+        solver, first = self.cfg.SOLVER, self.iteration
+        if first == solver.MAX_ITER:
             return
         writes = self.rank == 0
-        curves = Curves(self.out, self.iteration) if writes else None
+        curves = Curves(self.out, first) if writes else None
         bar = tqdm(
-            total=solver.MAX_ITER * solver.IMS_PER_BATCH,
-            initial=self.iteration * solver.IMS_PER_BATCH,
+            batches(self.samples, self.cfg, first, self.rank, self.processes),
             desc="training",
+            total=solver.MAX_ITER,
+            initial=first,
             unit="image",
+            unit_scale=solver.IMS_PER_BATCH,
             disable=None if writes else True,
         )
-        loader = batches(self.samples, self.cfg, self.iteration, self.rank, self.processes)
-        with EventStorage(self.iteration), bar:
+        with EventStorage(first), bar:
             begun = time.perf_counter()
-            for batch in loader:
-                losses = self.step(batch)
-                ended = time.perf_counter()
-                last = self.iteration == solver.MAX_ITER
+            for batch in bar:
+                values = self.step(batch)
                 if writes:
-                    rate = learning_rate(self.cfg, self.iteration - 1)
-                    speed = solver.IMS_PER_BATCH / (ended - begun)
-                    curves.add(self.iteration, lr=rate, images_per_second=speed, **losses)
-                    bar.update(solver.IMS_PER_BATCH)
-                    bar.set_postfix(loss=f"{losses['total_loss']:.3f}")
-                    if last or self.iteration % self.cfg.TEST.EVAL_PERIOD == 0:
+                    speed = solver.IMS_PER_BATCH / (time.perf_counter() - begun)
+                    curves.add(self.iteration, images_per_second=speed, **values)
+                    bar.set_postfix(loss=f"{values['total_loss']:.3f}")
+                    if self._is_due(self.cfg.TEST.EVAL_PERIOD):
                         curves.add(self.iteration, **self._validate())
-                    if last or self.iteration % solver.CHECKPOINT_PERIOD == 0:
-                        save(self._state(), self.out / LAST)
+                    if self._is_due(solver.CHECKPOINT_PERIOD):
+                        self._save()
                 comm.synchronize()
                 begun = time.perf_counter()
         if writes:
@@ -144,42 +147,45 @@ class Trainer:
         Parameters
         ----------
         batch : list of dict
-            This process' share, from `samples.batches`.
+            This process's share, from `samples.batches`.
 
         Returns
         -------
         dict of str to float
-            The losses by name and ``total_loss``, each the mean over the processes, and
-            ``gradient``, the length of the gradient of all weights before it was clipped.
+            The losses by name and ``total_loss``, each the mean over the processes; ``gradient``,
+            the norm of the gradient of all weights before it was clipped; ``lr``.
 
         Raises
         ------
         DeepMuCSError
-            If a loss is no number any more, or the memory does not suffice.
+            If a loss is no longer finite, or memory is exhausted.
         """
         self.model.train()
         set_image_seeds(self.network, [sample["seed"] for sample in batch])
+        rate = learning_rate(self.cfg, self.iteration)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.cfg, self.iteration)
+            group["lr"] = rate
         try:
             losses = self._forward(batch)
             if not math.isfinite(self.losses["total_loss"]):
                 raise FloatingPointError
             self.optimizer.zero_grad()
             sum(losses.values()).backward()
-        except FloatingPointError:
+        except FloatingPointError:  # detectron2's own as well
             raise self._diverged(batch) from None
         except (MemoryError, RuntimeError) as error:
-            if _is_out_of_memory(error):
-                raise self._out_of_memory(batch) from None
-            raise
+            known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            if not known and "can't allocate memory" not in str(error):
+                raise
+            raise self._out_of_memory(batch) from None
         clip = self.cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE
         gradient = float(nn.utils.clip_grad_norm_(self.network.parameters(), clip))
         self.optimizer.step()
         self.iteration += 1
-        return self.losses | {"gradient": gradient}
+        return self.losses | {"gradient": gradient, "lr": rate}
 
     def _forward(self, batch):
+        """The losses of a batch, as tensors; their means over the processes are kept."""
         mixed = self.cfg.SOLVER.AMP.ENABLED and self.on_gpu
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
             losses = self.model(batch)
@@ -201,18 +207,21 @@ class Trainer:
         )
 
     def _out_of_memory(self, batch):
-        sizes = [sample["image"].shape[1:] for sample in batch]
-        height, width = max(sizes, key=math.prod)
+        height, width = max((sample["image"].shape[1:] for sample in batch), key=math.prod)
         return DeepMuCSError(
             f"iteration {self.iteration + 1}: out of memory with {len(batch)} images of up to "
             f"{height} × {width} px in one process; lower SOLVER.IMS_PER_BATCH (--batch), and if "
             "that is not enough MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE."
         )
 
+    def _is_due(self, period):
+        """Whether something that is done every ``period`` iterations, and at the end, is due."""
+        return self.iteration == self.cfg.SOLVER.MAX_ITER or self.iteration % period == 0
+
     def _validate(self):
         """AP on the validation set; the weights are kept when it is the best so far."""
         predictions = self.out / "val_predictions.json"
-        predict_set(self.network, self.cfg, self.validation, predictions)
+        predict_files(self.network, self.cfg, self.validation.paths(), predictions)
         metrics = evaluate(match_files(self.validation.folder, predictions))
         if metrics["segm"]["AP"] > self.best:
             self.best = metrics["segm"]["AP"]
@@ -224,26 +233,7 @@ class Trainer:
             for key in ("AP", "AP50", "AP75")
         }
 
-    def _state(self):
-        return {
-            "model": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration,
-            "best": self.best,
-        }
-
-    def _restore(self, state):
-        self.network.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.best = state["iteration"], state["best"]
-
-    def _start_from(self, weights):
-        report = load_into(self.network, read_tensors(weights), weights)
-        text = json.dumps({"source": weights} | vars(report), indent=1)
-        write_text(self.out / REPORT, text)
-
-
-def _is_out_of_memory(error):
-    return isinstance(
-        error, (MemoryError, torch.OutOfMemoryError)
-    ) or "can't allocate memory" in str(error)
+    def _save(self):
+        """Keep the state from which `Trainer` resumes."""
+        state = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        save(state | {"iteration": self.iteration, "best": self.best}, self.out / LAST)

@@ -1,7 +1,7 @@
 """Training (paper, section V): SGD on a co-culture set, validated on another as it goes."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from detectron2.engine import launch as launch_processes
@@ -79,14 +79,7 @@ def train(cfg, source, validation, out, resume=False, launch=None):
         )
     _open_run(cfg, out, resume)
     try:
-        launch_processes(
-            _train,
-            launch.processes,
-            launch.machines,
-            launch.machine,
-            launch.address,
-            args=(cfg, source, validation, out),
-        )
+        launch_processes(_train, *astuple(launch), args=(cfg, source, validation, out))
     except ProcessRaisedException as error:
         raise _sentence(error) from None
     return out

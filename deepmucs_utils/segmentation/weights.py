@@ -6,7 +6,6 @@ of the checkpoint and of the network is accounted for: loaded, started anew with
 an error.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from detectron2.modeling import build_model
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_text
+from deepmucs_utils.files import write_json
 from deepmucs_utils.segmentation.config import get_config
 from deepmucs_utils.segmentation.run_files import (
     BEST,
@@ -57,6 +56,8 @@ class Loaded:
 
     Parameters
     ----------
+    source : str
+        The checkpoint.
     loaded : list of str
         Tensors of the network taken from the checkpoint.
     anew : dict of str to str
@@ -65,9 +66,14 @@ class Loaded:
         Tensors of the checkpoint that are not used, with the reason.
     """
 
-    loaded: list
-    anew: dict
-    left_out: dict
+    source: str
+    loaded: list[str]
+    anew: dict[str, str]
+    left_out: dict[str, str]
+
+    def write(self, folder):
+        """Write ``weights.json`` into a run."""
+        write_json(folder / REPORT, vars(self))
 
 
 def convert(source, out, model="paper", keep_classes=False):
@@ -106,8 +112,7 @@ def convert(source, out, model="paper", keep_classes=False):
     report = load_into(network, tensors, source)
     out.mkdir(parents=True, exist_ok=True)
     save({"model": network.state_dict(), "iteration": 0}, out / BEST)
-    text = json.dumps({"source": str(source)} | vars(report), indent=1)
-    write_text(out / REPORT, text)
+    report.write(out)
     write_config(cfg, out)
     return out
 
@@ -232,7 +237,7 @@ def load_into(network, tensors, source):
             else:
                 chosen[name] = repeated
     network.load_state_dict(own | chosen)
-    return Loaded(sorted(chosen), anew, left_out)
+    return Loaded(str(source), sorted(chosen), anew, left_out)
 
 
 def _why_missing(name, headless, source):

@@ -106,7 +106,7 @@ def test_the_loss_falls_and_the_curves_say_so(whole_run):
 def test_the_weights_with_the_best_validation_are_kept(tiny_set, tmp_path, monkeypatch):
     scores = iter([10.0, 30.0, 20.0])
 
-    def evaluate(truth, predictions):
+    def evaluate(matched):
         values = dict.fromkeys(("AP", "AP50", "AP75"), next(scores))
         return {"bbox": values, "segm": values}
 
