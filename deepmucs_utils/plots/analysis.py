@@ -2,9 +2,11 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
 
 from deepmucs_utils.data.cultures import COLOURS, LABELS
-from deepmucs_utils.plots.images import WIDTH, frame, outline_records, show
+from deepmucs_utils.plots.images import DASHES, WIDTH, frame, grid, outline_records, show
 
 ERROR_COLOURS = {
     "class": "#D55E00",
@@ -16,14 +18,14 @@ ERROR_COLOURS = {
 }
 
 
-def precision_recall(ax, table, least=30):
-    """Precision against recall, a line a culture with enough cells.
+def precision_recall(ax: Axes, table, least: int = 30) -> None:
+    """Precision against recall, one line per culture with enough cells.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame
-        From `slices.precision_recall`.
+        From `surroundings.precision_recall`.
     least : int
         Cultures with fewer cells are left out.
     """
@@ -34,8 +36,8 @@ def precision_recall(ax, table, least=30):
     ax.legend(fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18))
 
 
-def confusion(ax, table):
-    """Shares of each true culture's cells by predicted culture, with the numbers.
+def confusion(ax: Axes, table) -> None:
+    """Cells by true and predicted culture, coloured by their share of the true culture.
 
     Parameters
     ----------
@@ -43,24 +45,17 @@ def confusion(ax, table):
     table : DataFrame of int
         From `confusion.confusion_matrix`. Rows without an entry are left out.
     """
-    table = table[table.sum(axis=1) > 0]
-    numbers = table.to_numpy()
-    share = numbers / numbers.sum(axis=1, keepdims=True)
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (row, column), n in np.ndenumerate(numbers):
-        if n:
-            colour = "white" if share[row, column] > 0.5 else "0.2"
-            ax.text(column, row, f"{n}", ha="center", va="center", color=colour, fontsize=8)
-    ax.set_xticks(range(len(table.columns)), [LABELS.get(n, n) for n in table.columns], rotation=45)
-    ax.set_yticks(range(len(table)), [LABELS.get(n, n) for n in table.index])
+    table = table[table.any(axis=1)].rename(index=LABELS, columns=LABELS)
+    share = table.div(table.sum(axis=1), axis=0)
+    numbers = {"mask": table == 0, "annot": table, "fmt": "d", "annot_kws": {"fontsize": 8}}
+    sns.heatmap(share, **numbers, cmap="Blues", vmin=0, vmax=1, cbar=False, ax=ax)
     ax.set(xlabel="predicted", ylabel="true")
-    for side in ax.spines.values():
-        side.set_visible(False)
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, rotation=0)
+    ax.tick_params(axis="x", rotation=45)
 
 
-def calibration(ax, table):
-    """Share of right detections against score; the diagonal is an honest score.
+def calibration(ax: Axes, table) -> None:
+    """Share of right detections against score; the diagonal is perfect calibration.
 
     Parameters
     ----------
@@ -70,35 +65,33 @@ def calibration(ax, table):
     """
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     ax.plot(table["score"], table["right"], "o-", color="0.2")
-    for _, row in table.dropna().iterrows():
-        place = (row["score"], row["right"])
-        ax.annotate(f"{row['n']:.0f}", place, (4, -10), textcoords="offset points", fontsize=7)
-    ax.set(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+    for score, right, n in table[["score", "right", "n"]].dropna().to_numpy():
+        ax.annotate(f"{n:.0f}", (score, right), (4, -10), textcoords="offset points", fontsize=7)
+    ax.set(xlabel="score", ylabel="share of right detections", xlim=(0, 1), ylim=(0, 1.02))
 
 
-def ap_slices(tables, labels, whole=()):
+def ap_slices(tables, labels, whole=()) -> None:
     """AP50 against properties of the cells' surroundings, side by side.
 
     Parameters
     ----------
     tables : sequence of DataFrame
-        From `slices.ap_by`.
+        From `surroundings.ap_by`.
     labels : sequence of str
         Name and unit of each property.
     whole : sequence of str
-        Labels of properties that are whole numbers.
+        Labels of properties that are integers.
     """
     size = (WIDTH, 2.8)
     _, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
     for ax, table, label in zip(axes[0], tables, labels, strict=True):
-        place = np.arange(len(table))
-        error = np.abs(table[["AP50_low", "AP50_high"]].to_numpy().T - table["AP50"].to_numpy())
-        ax.errorbar(place, table["AP50"], error, fmt="o", color="0.2", capsize=3)
-        step = 1 if label in whole else 0
-        names = [
-            _range(low, high - step) for low, high in zip(table["low"], table["high"], strict=True)
+        place = range(len(table))
+        ax.vlines(place, table["AP50_low"], table["AP50_high"], color="0.2")
+        ax.plot(place, table["AP50"], "o", color="0.2")
+        ticks = [
+            f"{_range(low, high - (label in whole))}\nn = {n:.0f}"
+            for low, high, n in table[["low", "high", "n"]].to_numpy()
         ]
-        ticks = [f"{name}\nn = {n}" for name, n in zip(names, table["n"], strict=True)]
         ax.set_xticks(place, ticks, fontsize=7)
         ax.set(xlabel=label, xlim=(-0.5, len(table) - 0.5), ylim=(0, 102))
     axes[0, 0].set_ylabel("AP50, normalised (%)")
@@ -110,59 +103,49 @@ def _range(low, high):
     return f"{low:g}–{high:g}" if np.isfinite(high) else f"≥ {low:g}"
 
 
-def errors(ax, tables):
-    """What mending each kind of error would bring, a group of bars a kind.
+def errors(ax: Axes, tables: dict) -> None:
+    """Gain in AP50 from correcting each kind of error, one group of bars per kind.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
     tables : dict of str to DataFrame
-        Rows ``"all"`` of `errors.decompose`, by the model's name.
+        Rows ``"all"`` of `error_kinds.decompose`, by the model's name.
     """
-    kinds = list(ERROR_COLOURS)
+    kinds, colours = list(ERROR_COLOURS), list(ERROR_COLOURS.values())
     width = 0.8 / len(tables)
-    for number, (name, table) in enumerate(tables.items()):
-        place = np.arange(len(kinds)) + (number - (len(tables) - 1) / 2) * width
-        shade = 0.35 + 0.65 * (number + 1) / len(tables)
-        bars = ax.bar(
-            place,
-            table.loc[kinds, "gain"],
-            width * 0.92,
-            alpha=shade,
-            color=[ERROR_COLOURS[kind] for kind in kinds],
-            label=name,
-        )
-        ax.bar_label(bars, [f"{n}" for n in table.loc[kinds, "n"]], fontsize=7, color="0.3")
+    for number, (name, table) in enumerate(tables.items(), 1):
+        place = np.arange(len(kinds)) + width * (number - (len(tables) + 1) / 2)
+        look = {"color": colours, "alpha": 0.35 + 0.65 * number / len(tables), "label": name}
+        bars = ax.bar(place, table.loc[kinds, "gain"], 0.92 * width, **look)
+        ax.bar_label(bars, table.loc[kinds, "n"].map(str), fontsize=7, color="0.3")
     ax.set_xticks(range(len(kinds)), kinds)
     ax.set(ylabel="gain in AP50 (points)", xlabel="kind of error (number of errors on the bars)")
 
 
-def failures(rows, colours):
+def failures(rows, colours) -> None:
     """Images with ground truth and prediction side by side, as the paper's Fig. 3.
 
     Parameters
     ----------
     rows : sequence of dict
-        ``image`` (ndarray), ``truth`` and ``found`` (COCO records), ``categories`` (culture by
-        id), ``title`` and ``words``; one line a row.
+        One per line: ``image`` (ndarray), ``truth`` and ``found`` (COCO records), ``categories``
+        (culture by id), ``title`` and ``words``.
     colours : sequence of str
         Frame of each row: that of the training set.
     """
-    height, width = rows[0]["image"].shape
-    line = WIDTH / 2 * height / width + 0.45
-    _, axes = plt.subplots(len(rows), 2, figsize=(WIDTH, line * len(rows)), squeeze=False)
+    axes = grid(len(rows), 2, rows[0]["image"].shape, 0.45)
     for (left, right), row, colour in zip(axes, rows, colours, strict=True):
         show(left, row["image"], f"{row['title']}: ground truth")
-        show(right, row["image"], row["words"])
-        right.title.set_fontsize(8)
-        right.title.set_wrap(True)
+        show(right, row["image"])
+        right.set_title(row["words"], fontsize=8, wrap=True)
         outline_records(left, row["truth"], row["categories"])
         outline_records(right, row["found"], row["categories"], dashed=True)
-        for ax in (left, right):
-            frame(ax, colour)
+        frame(left, colour)
+        frame(right, colour)
 
 
-def agreement(ax, table, limits):
+def agreement(ax: Axes, table, limits) -> None:
     """Predicted minus true fraction against the true one, with bias and limits of agreement.
 
     Parameters
@@ -173,28 +156,19 @@ def agreement(ax, table, limits):
     limits : DataFrame
         From `composition.agreement`.
     """
-    for culture in limits.index:
+    for culture, ends in limits.iterrows():
         part = table[table["culture"] == culture]
-        colour = COLOURS.get(culture)
-        label = LABELS.get(culture, culture)
-        ax.plot(
-            part["true"],
-            part["predicted"] - part["true"],
-            "o",
-            color=colour,
-            alpha=0.6,
-            label=label,
-        )
-        row = limits.loc[culture]
-        ax.axhline(row["bias"], color=colour, linewidth=1.2)
-        for end in ("low", "high"):
-            ax.axhline(row[end], color=colour, linewidth=0.8, linestyle=(0, (4, 2)))
+        look = {"color": COLOURS.get(culture), "label": LABELS.get(culture, culture)}
+        ax.plot(part["true"], part["predicted"] - part["true"], "o", alpha=0.6, **look)
+        ax.axhline(ends["bias"], color=look["color"], linewidth=1.2)
+        for end in ends[["low", "high"]]:
+            ax.axhline(end, color=look["color"], linewidth=0.8, linestyle=DASHES)
     ax.axhline(0, color="0.7", linewidth=0.8)
     ax.set(xlabel="true fraction", ylabel="predicted − true")
     ax.legend(fontsize="small")
 
 
-def shifted_mixes(ax, table, cultures, composed=None):
+def shifted_mixes(ax: Axes, table, cultures, composed=None) -> None:
     """Predicted and corrected fraction against the true one, over mixes.
 
     Parameters
@@ -208,35 +182,22 @@ def shifted_mixes(ax, table, cultures, composed=None):
     """
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for culture in cultures:
+        name, look = LABELS.get(culture, culture), {"color": COLOURS.get(culture)}
         part = table[table["culture"] == culture].sort_values("true")
-        colour = COLOURS.get(culture)
-        name = LABELS.get(culture, culture)
-        ax.plot(part["true"], part["predicted"], "x", color=colour, label=f"{name}, predicted")
-        ax.plot(
-            part["true"],
-            part["corrected"],
-            "o",
-            color=colour,
-            fillstyle="none",
-            label=f"{name}, corrected",
-        )
+        for column, marker in (("predicted", "x"), ("corrected", "o")):
+            label = f"{name}, {column}"
+            ax.plot(part["true"], part[column], marker, fillstyle="none", label=label, **look)
         if composed is not None:
             part = composed[composed["culture"] == culture].dropna()
-            ax.vlines(part["true"], part["low"], part["high"], color=colour, linewidth=1)
-            ax.plot(
-                part["true"],
-                part["corrected"],
-                "s",
-                color=colour,
-                markersize=4,
-                label=f"{name}, composed",
-            )
-    ax.set(xlabel="true fraction", ylabel="estimated fraction", xlim=(-0.02, 1.02))
-    ax.set_ylim(-0.02, 1.02)
+            ax.vlines(part["true"], part["low"], part["high"], linewidth=1, **look)
+            label = f"{name}, composed"
+            ax.plot(part["true"], part["corrected"], "s", markersize=4, label=label, **look)
+    limits = (-0.02, 1.02)
+    ax.set(xlabel="true fraction", ylabel="estimated fraction", xlim=limits, ylim=limits)
     ax.legend(fontsize="small")
 
 
-def pair_correlations(curves, other=None):
+def pair_correlations(curves, other=None) -> None:
     """Pair correlation of each two cultures with its global envelope.
 
     Parameters
@@ -250,34 +211,29 @@ def pair_correlations(curves, other=None):
     _, axes = plt.subplots(1, len(pairs), figsize=(WIDTH, 2.8), sharey=True, squeeze=False)
     for ax, ((first, second), part) in zip(axes[0], pairs, strict=True):
         distance = (part["low"] + part["high"]) / 2
-        colour = COLOURS.get(first) if first == second else "0.2"
+        look = {"color": COLOURS.get(first) if first == second else "0.2", "markersize": 3}
         ax.fill_between(distance, part["g_low"], part["g_high"], color="0.88", linewidth=0)
         ax.axhline(1, color="0.6", linewidth=0.8)
-        ax.plot(distance, part["g"], "o-", color=colour, markersize=3)
+        ax.plot(distance, part["g"], "o-", **look)
         if other is not None:
-            same = other[(other["first"] == first) & (other["second"] == second)]
-            ax.plot(
-                distance[: len(same)],
-                same["g"],
-                "s",
-                linestyle=(0, (3, 1.5)),
-                color=colour,
-                markersize=3,
-                fillstyle="none",
-            )
-        ax.set_title(f"{LABELS.get(first, first)} – {LABELS.get(second, second)}")
-        ax.set_xlabel("distance of outlines (px)")
+            same = other.query("first == @first and second == @second")
+            middle = (same["low"] + same["high"]) / 2
+            ax.plot(middle, same["g"], "s", linestyle=DASHES, fillstyle="none", **look)
+        ax.set(
+            title=f"{LABELS.get(first, first)} – {LABELS.get(second, second)}",
+            xlabel="distance of outlines (px)",
+        )
     axes[0, 0].set(ylabel="pairs / expected by chance", ylim=(0, None))
 
 
-def power(ax, table, test="curve"):
-    """Share of sets in which an interaction was found, against its strength.
+def power(ax: Axes, table, test: str = "curve") -> None:
+    """Share of sets in which an interaction was detected, against its strength.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame
-        From `simulation.power`.
+        From `null_and_power.power`.
     test : {"curve", "nearest", "neighbours"}
     """
     styles = ["o-", "s--", "^:", "v-."]
