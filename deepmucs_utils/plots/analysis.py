@@ -82,8 +82,7 @@ def ap_slices(tables, labels, whole=()) -> None:
     whole : sequence of str
         Labels of properties that are integers.
     """
-    size = (WIDTH, 2.8)
-    _, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
+    _, axes = plt.subplots(1, len(tables), figsize=(WIDTH, 2.8), sharey=True, squeeze=False)
     for ax, table, label in zip(axes[0], tables, labels, strict=True):
         place = range(len(table))
         ax.vlines(place, table["AP50_low"], table["AP50_high"], color="0.2")
@@ -219,10 +218,8 @@ def pair_correlations(curves, other=None) -> None:
             same = other.query("first == @first and second == @second")
             middle = (same["low"] + same["high"]) / 2
             ax.plot(middle, same["g"], "s", linestyle=DASHES, fillstyle="none", **look)
-        ax.set(
-            title=f"{LABELS.get(first, first)} – {LABELS.get(second, second)}",
-            xlabel="distance of outlines (px)",
-        )
+        ax.set_title(f"{LABELS.get(first, first)} – {LABELS.get(second, second)}")
+        ax.set_xlabel("distance of outlines (px)")
     axes[0, 0].set(ylabel="pairs / expected by chance", ylim=(0, None))
 
 
@@ -233,7 +230,7 @@ def power(ax: Axes, table, test: str = "curve") -> None:
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame
-        From `null_and_power.power`.
+        From `studies.interactions.null_and_power.power`.
     test : {"curve", "nearest", "neighbours"}
     """
     styles = ["o-", "s--", "^:", "v-."]

@@ -131,7 +131,6 @@ def outline_path(segmentation, size):
 
 def _pixels(path):
     """The image between the grey levels that all figures show, as a data URL."""
-    low, high = GREY
-    stretched = np.clip((read_image(path).astype(np.float32) - low) * 255 / (high - low), 0, 255)
-    coded = cv2.imencode(".jpg", stretched.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    shown = np.interp(read_image(path), GREY, (0, 255)).astype(np.uint8)
+    coded = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(coded[1].tobytes()).decode()

@@ -1,7 +1,6 @@
 """Style, palette, images and outlines; ground truth is solid, predictions are dashed."""
 
 import cv2
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -16,22 +15,21 @@ WIDTH = 9.0  # inches, of every figure
 GREY = (78, 178)  # grey levels shown as black and white; LIVECell's images are flat around 128
 TRAINING_SET_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # red, blue, green: the paper's Fig. 3
 DASHES = (0, (3, 1.5))  # line style of predictions
+BARE = {"xticks": [], "yticks": [], "frame_on": False}  # axes of images
 
 
 def use_style() -> None:
     """Set the style of all figures of a notebook."""
-    sns.set_theme("notebook", "ticks", font_scale=0.8)
-    mpl.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "image.cmap": "gray",
-            "image.interpolation": "nearest",
-            "legend.frameon": False,
-        }
-    )
+    style = {
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "image.cmap": "gray",
+        "image.interpolation": "nearest",
+        "legend.frameon": False,
+    }
+    sns.set_theme("notebook", "ticks", font_scale=0.8, rc=style)
 
 
 def show(ax: Axes, image: np.ndarray, title: str | None = None, limits=GREY) -> None:
@@ -46,7 +44,7 @@ def show(ax: Axes, image: np.ndarray, title: str | None = None, limits=GREY) -> 
         Values shown as black and white.
     """
     ax.imshow(image, vmin=limits[0], vmax=limits[1])
-    ax.set(xticks=[], yticks=[], frame_on=False)
+    ax.set(**BARE)
     if title is not None:
         ax.set_title(title)
 
@@ -67,10 +65,7 @@ def grid(lines, columns, shape, heading=0.0):
     ndarray of matplotlib.axes.Axes, shape (lines, columns)
     """
     size = (WIDTH, lines * (WIDTH / columns * shape[0] / shape[1] + heading))
-    _, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[], frame_on=False)
-    return axes
+    return plt.subplots(lines, columns, figsize=size, squeeze=False, subplot_kw=BARE)[1]
 
 
 def row(images, titles, limits=GREY, columns: int | None = None) -> np.ndarray:
@@ -110,20 +105,12 @@ def contours(mask):
     list of ndarray of int, shape (n, 2)
         ``(x, y)``, px.
     """
-    found, _ = cv2.findContours(
-        np.asarray(mask, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
+    mask = np.asarray(mask, np.uint8)
+    found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return [contour[:, 0] for contour in found]
 
 
-def outline(
-    ax: Axes,
-    mask: np.ndarray,
-    culture: str | None = None,
-    dashed: bool = False,
-    colour: str | None = None,
-    linewidth: float = 1.2,
-) -> None:
+def outline(ax: Axes, mask, culture=None, dashed=False, colour=None, linewidth=1.2) -> None:
     """Draw the outline of a mask in its culture's colour.
 
     Parameters
@@ -206,15 +193,11 @@ def centre(cutout, side: int) -> tuple[np.ndarray, np.ndarray]:
     tile : ndarray of float, shape (side, side)
     mask : ndarray of bool, shape (side, side)
     """
-    tile, mask = np.full((side, side), cutout.level), np.zeros((side, side), bool)
-    height, width = cutout.mask.shape
-    top, left = (side - height) // 2, (side - width) // 2
-    inside = np.s_[max(top, 0) : top + height, max(left, 0) : left + width]
-    part = np.s_[max(-top, 0) :, max(-left, 0) :]
-    height, width = tile[inside].shape
     mixed = cutout.level + cutout.matte * (cutout.pixels - cutout.level)
-    tile[inside], mask[inside] = (whole[part][:height, :width] for whole in (mixed, cutout.mask))
-    return tile, mask
+    top, left = (side - (side - n) // 2 for n in mixed.shape)
+    window = np.s_[top : top + side, left : left + side]
+    tile = np.pad(mixed, side, constant_values=cutout.level)
+    return tile[window], np.pad(cutout.mask, side)[window]
 
 
 def by_culture(ax: Axes, values, ylabel: str, log: bool = False) -> None:
@@ -317,6 +300,6 @@ def learning_curve(ax: Axes, images, table, reference=None) -> None:
 
 def frame(ax: Axes, colour: str) -> None:
     """Draw a coloured frame around an image, as the paper's Fig. 3 marks the training set."""
-    ax.set(frame_on=True, xticks=[], yticks=[])
+    ax.set(**BARE | {"frame_on": True})
     for spine in ax.spines.values():
         spine.set(visible=True, color=colour, linewidth=3)

@@ -12,7 +12,7 @@ GROUP_COLOURS = ("#D55E00", "#0072B2")  # of the two groups of channels
 STEP_COLOURS = ("#999999", "#56B4E9", "#0072B2", "#000000")  # proposal and three stages
 TRUTH, BOX = "#E69F00", "#56B4E9"  # a cell, and an anchor or a box that the network proposes
 
-# of the diagram: x, y, width, height, text, colour
+# The diagram: x, y, width, height, text, colour of each part; from x, y to x, y of each arrow.
 PARTS = (
     (0.1, 2.0, 1.7, 1.0, "image", "0.9"),
     *((2.9, 1.05 * k, 2.4, 0.62, f"res{k + 2}", "#E9D3E0") for k in range(4)),
@@ -23,7 +23,6 @@ PARTS = (
     (13.2, 0.25, 2.0, 1.0, "box head 3\nIoU ≥ 0.7", "#FBE5C0"),
     (16.2, 0.25, 1.7, 1.0, "mask\nhead", "#F6D5C2"),
 )
-# from x, y, to x, y
 ARROWS = (
     (1.85, 2.2, 2.85, 0.4),
     *((4.1, 1.05 * k + 0.62, 4.1, 1.05 * k + 1.07) for k in range(3)),
@@ -32,18 +31,16 @@ ARROWS = (
     (7.4, 3.77, 7.4, 4.22),
     (8.7, 2.5, 9.75, 2.5),
     (12.05, 2.7, 13.15, 3.6),
-    (14.2, 3.12, 14.2, 2.73),
-    (14.2, 1.67, 14.2, 1.28),
+    *((14.2, 4.57 - 1.45 * k, 14.2, 4.18 - 1.45 * k) for k in (1, 2)),
     (15.25, 0.75, 16.15, 0.75),
 )
-# x, text
-CAPTIONS = (
-    (4.1, "backbone"),
-    (7.4, "pyramid"),
-    (10.9, "where?"),
-    (14.2, "what? where exactly?"),
-    (17.05, "outline"),
-)
+COLUMNS = {  # x of what stands below them
+    "backbone": 4.1,
+    "pyramid": 7.4,
+    "where?": 10.9,
+    "what? where exactly?": 14.2,
+    "outline": 17,
+}
 
 
 def diagram() -> None:
@@ -56,7 +53,7 @@ def diagram() -> None:
         ax.text(x + width / 2, y + height / 2, text, ha="center", va="center")
     for x0, y0, x1, y1 in ARROWS:
         ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.3"})
-    for x, text in CAPTIONS:
+    for text, x in COLUMNS.items():
         ax.text(x, -0.5, text, ha="center", style="italic", color="0.3")
 
 
