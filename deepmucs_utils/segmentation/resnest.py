@@ -12,7 +12,7 @@ Zhu et al., Deformable ConvNets v2, 2019.
 
 import timm
 import torch
-from detectron2.layers import ShapeSpec, get_norm
+from detectron2.layers import get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from torch import nn
@@ -157,14 +157,6 @@ class ResNeSt(Backbone):
         """Feature maps by stage, of strides 4, 8, 16 and 32; ``x`` has shape (n, 3, h, w)."""
         return dict(zip(STAGES, self.net(x), strict=True))
 
-    def output_shape(self):
-        return {
-            name: ShapeSpec(
-                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
-            )
-            for name in STAGES
-        }
-
 
 @BACKBONE_REGISTRY.register()
 def build_resnest_fpn_backbone(cfg, input_shape):
@@ -181,22 +173,16 @@ def build_resnest_fpn_backbone(cfg, input_shape):
     -------
     FPN
     """
-    resnest, resnets = cfg.MODEL.RESNEST, cfg.MODEL.RESNETS
+    resnest, resnets, fpn = cfg.MODEL.RESNEST, cfg.MODEL.RESNETS, cfg.MODEL.FPN
     options = {"in_chans": input_shape.channels}
     if resnest.CHANNELS:
         options |= {"channels": tuple(resnest.CHANNELS), "stem_width": resnest.STEM_WIDTH}
-    bottom_up = ResNeSt(
-        resnest.VARIANT,
-        resnets.NORM,
-        resnets.DEFORM_ON_PER_STAGE,
-        resnets.DEFORM_NUM_GROUPS,
-        **options,
-    )
+    deformable = resnets.DEFORM_ON_PER_STAGE, resnets.DEFORM_NUM_GROUPS
     return FPN(
-        bottom_up=bottom_up,
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=cfg.MODEL.FPN.NORM,
+        ResNeSt(resnest.VARIANT, resnets.NORM, *deformable, **options),
+        in_features=fpn.IN_FEATURES,
+        out_channels=fpn.OUT_CHANNELS,
+        norm=fpn.NORM,
         top_block=LastLevelMaxPool(),
-        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+        fuse_type=fpn.FUSE_TYPE,
     )

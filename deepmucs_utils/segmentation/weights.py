@@ -2,8 +2,8 @@
 
 Three kinds are read: checkpoints of the ResNeSt authors' detectron2 fork (their COCO models and
 LIVECell's anchor-based ones), timm's ImageNet classifiers, and models trained here. Every tensor
-of the checkpoint and of the network is accounted for: loaded, started anew with the reason, or
-an error.
+of the checkpoint and of the network is accounted for: loaded, initialised with the reason, or an
+error.
 """
 
 import re
@@ -26,28 +26,32 @@ from deepmucs_utils.segmentation.run_files import (
 
 REPORT = "weights.json"
 BOTTOM_UP = "backbone.bottom_up."
-_STEM = {
-    ("1", False): "conv1.0",
-    ("1", True): "conv1.1",
-    ("2", False): "conv1.3",
-    ("2", True): "conv1.4",
-    ("3", False): "conv1.6",
-    ("3", True): "bn1",
+#: Parts of names below the backbone: in the fork, and in timm.
+_FORK_TO_TIMM = {
+    "stem.conv1_1.norm.": "net.conv1.1.",
+    "stem.conv1_1.": "net.conv1.0.",
+    "stem.conv1_2.norm.": "net.conv1.4.",
+    "stem.conv1_2.": "net.conv1.3.",
+    "stem.conv1_3.norm.": "net.bn1.",
+    "stem.conv1_3.": "net.conv1.6.",
+    "res2.": "net.layer1.",
+    "res3.": "net.layer2.",
+    "res4.": "net.layer3.",
+    "res5.": "net.layer4.",
+    ".conv1.norm.": ".bn1.",
+    ".conv3.norm.": ".bn3.",
+    ".shortcut.norm.": ".downsample.2.",
+    ".shortcut.": ".downsample.1.",
+    ".conv2_offset.": ".conv2.conv.offset.",
 }
-_BLOCK = {
-    "conv1.norm": "bn1",
-    "conv3.norm": "bn3",
-    "shortcut.norm": "downsample.2",
-    "shortcut": "downsample.1",
-    "conv2_offset": "conv2.conv.offset",
-}
-#: Parts of a checkpoint that are no weights of the network: constants that it stores.
+#: Entries of a checkpoint that the configuration determines.
 _CONSTANTS = re.compile(r"pixel_(mean|std)|proposal_generator\.anchor_generator\.cell_anchors\.\d+")
-_CLASS_SCORES = re.compile(r"roi_heads\.box_predictor\.\d\.cls_score\.(weight|bias)")
-_CLASS_MASKS = re.compile(r"roi_heads\.mask_head\.predictor\.(weight|bias)")
-_ANCHORS = re.compile(
-    r"proposal_generator\.rpn_head\.(objectness_logits|anchor_deltas)\.(weight|bias)"
-)
+_MASKS = "roi_heads.mask_head.predictor."
+#: Tensors whose shape depends on a choice of the checkpoint's authors, and the choice.
+_CHOICES = {
+    "classes": re.compile(r"roi_heads\.(box_predictor\.\d\.cls_score|mask_head\.predictor)\.\w+"),
+    "anchors": re.compile(r"proposal_generator\.rpn_head\.(objectness_logits|anchor_deltas)\.\w+"),
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def convert(source, out, model="paper", keep_classes=False):
     if (out / CONFIG).exists():
         raise DeepMuCSError(f"{out}: holds a run; take another folder.")
     tensors = read_tensors(source)
-    cfg = fit_config(get_config(model), tensors, keep_classes)
+    cfg = _fit_config(get_config(model), tensors, keep_classes)
     cfg.MODEL.DEVICE = "cpu"
     network = build_model(cfg)
     report = load_into(network, tensors, source)
@@ -138,39 +142,33 @@ def read_tensors(source):
         raise DeepMuCSError(f"{source}: no tensors by name; expected a model's checkpoint.")
     tensors = {}
     for name, tensor in content.items():
-        new = our_name(name)
+        new = _our_name(name)
         if new in tensors:
             raise DeepMuCSError(f"{source}: two tensors mean {new}; expected one.")
         tensors[new] = tensor
     return tensors
 
 
-def our_name(name):
+def _our_name(name):
     """A parameter's name in this project, from the fork's or timm's.
 
     Examples
     --------
-    >>> our_name("backbone.bottom_up.res3.0.conv2_offset.weight")
+    >>> _our_name("backbone.bottom_up.res3.0.conv2_offset.weight")
     'backbone.bottom_up.net.layer2.0.conv2.conv.offset.weight'
-    >>> our_name("layer2.0.bn3.weight")
+    >>> _our_name("layer2.0.bn3.weight")
     'backbone.bottom_up.net.layer2.0.bn3.weight'
     """
-    stem = re.fullmatch(r"backbone\.bottom_up\.stem\.conv1_([123])\.(norm\.)?(\w+)", name)
-    if stem:
-        number, norm, kind = stem.groups()
-        return f"{BOTTOM_UP}net.{_STEM[number, bool(norm)]}.{kind}"
-    block = re.fullmatch(r"backbone\.bottom_up\.res([2-5])\.(\d+)\.([\w.]+)\.(\w+)", name)
-    if block:
-        stage, number, layer, kind = block.groups()
-        layer = _BLOCK.get(layer, layer)
-        return f"{BOTTOM_UP}net.layer{int(stage) - 1}.{number}.{layer}.{kind}"
     if re.match(r"(conv1|bn1|layer[1-4])\.", name):
         return f"{BOTTOM_UP}net.{name}"
+    if name.startswith(BOTTOM_UP):
+        for theirs, ours in _FORK_TO_TIMM.items():
+            name = name.replace(theirs, ours)
     return name
 
 
-def fit_config(cfg, tensors, keep_classes):
-    """Set what a checkpoint's shapes tell: the box pooler's resolution, and the classes if kept.
+def _fit_config(cfg, tensors, keep_classes):
+    """Fit a configuration to a checkpoint's shapes: the box pooler's resolution, classes if kept.
 
     Returns
     -------
@@ -185,9 +183,8 @@ def fit_config(cfg, tensors, keep_classes):
         count = len(scores) - 1
         cfg.MODEL.ROI_HEADS.NUM_CLASSES = count
         cfg.DATASETS.CATEGORY_IDS = list(range(1, count + 1))
-        cfg.DATASETS.CATEGORY_NAMES = (
-            ["cell"] if count == 1 else [f"class {number}" for number in range(1, count + 1)]
-        )
+        names = ["cell"] if count == 1 else [f"class {k}" for k in cfg.DATASETS.CATEGORY_IDS]
+        cfg.DATASETS.CATEGORY_NAMES = names
     return cfg
 
 
@@ -220,7 +217,7 @@ def load_into(network, tensors, source):
             chosen[name] = tensor
         elif _CONSTANTS.fullmatch(name):
             left_out[name] = "a constant; the configuration gives it"
-        elif headless and re.fullmatch(r"fc\.(weight|bias)", name):
+        elif headless and name in ("fc.weight", "fc.bias"):
             left_out[name] = "scores of ImageNet's classes"
         else:
             raise DeepMuCSError(
@@ -229,13 +226,12 @@ def load_into(network, tensors, source):
     for name, target in own.items():
         if name not in chosen:
             anew[name] = _why_missing(name, headless, source)
+        elif (
+            name.startswith(_MASKS) and len(chosen[name]) == 1
+        ):  # one class's masks for every class
+            chosen[name] = chosen[name].expand_as(target).clone()
         elif chosen[name].shape != target.shape:
-            repeated = _repeat(name, chosen[name], target)
-            if repeated is None:
-                anew[name] = _why_different(name, chosen.pop(name), target, source)
-                left_out[name] = anew[name]
-            else:
-                chosen[name] = repeated
+            anew[name] = left_out[name] = _why_different(name, chosen.pop(name), target, source)
     network.load_state_dict(own | chosen)
     return Loaded(str(source), sorted(chosen), anew, left_out)
 
@@ -250,19 +246,11 @@ def _why_missing(name, headless, source):
     raise DeepMuCSError(f"{source}: lacks tensor {name}; is it for another model?")
 
 
-def _repeat(name, tensor, target):
-    """One class's mask prediction, given to every class."""
-    if _CLASS_MASKS.fullmatch(name) and tensor.shape[0] == 1:
-        return tensor.expand_as(target).clone()
-    return None
-
-
 def _why_different(name, tensor, target, source):
     found, expected = list(tensor.shape), list(target.shape)
-    if _CLASS_SCORES.fullmatch(name) or _CLASS_MASKS.fullmatch(name):
-        return f"other classes: shape {found}, here {expected}"
-    if _ANCHORS.fullmatch(name):
-        return f"other anchors: shape {found}, here {expected}"
+    for choice, pattern in _CHOICES.items():
+        if pattern.fullmatch(name):
+            return f"other {choice}: shape {found}, here {expected}"
     raise DeepMuCSError(
         f"{source}: tensor {name} has shape {found}, expected {expected}; is it for another model?"
     )
