@@ -1,13 +1,11 @@
-"""Faults of a LIVECell root: what is missing, doubled, misplaced, implausible or not annotated.
+"""Faults of a LIVECell root: missing, duplicated, misplaced, implausible, not annotated.
 
 The official download has all of these (facts by issue number of sartorius-research/LIVECell: #21
 images with few of many cells annotated, #26 duplicates and overlap of splits, #30 double contours).
-Nothing here goes by a list of known faults; everything is measured on the root itself.
+Nothing here relies on a list of known faults; everything is measured on the root itself.
 """
 
 import hashlib
-from collections import defaultdict
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,13 +16,14 @@ from tqdm import tqdm
 from deepmucs_utils.data.clean_area import find_structure
 from deepmucs_utils.data.cultures import PLAUSIBLE_AREAS
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_images, read_index
-from deepmucs_utils.data.masks import paint
+from deepmucs_utils.data.masks import paint, segmentations
 from deepmucs_utils.errors import DeepMuCSError
 
 DISTANCE = 12.0  # px from any mask, beyond which structure is no part of an annotated cell
 UNANNOTATED = 15.0  # px, radius of the largest disc of structure: debris and dust stay below
 TOLERANCE = 2.0  # px by which a polygon may leave the image
 
+_COLUMNS = ["kind", "split", "file_name", "annotation_id", "detail"]
 KINDS = {
     "missing image": "annotated, but the file is not there",
     "unreadable image": "the file is no image",
@@ -54,7 +53,7 @@ def check_root(root, cache=CACHE, jobs=2):
     Returns
     -------
     DataFrame
-        One row a fault: ``kind`` (a key of `KINDS`), ``split``, ``file_name``, ``annotation_id``
+        One row per fault: ``kind`` (a key of `KINDS`), ``split``, ``file_name``, ``annotation_id``
         (-1 when it concerns an image) and ``detail``. Sorted, so that two runs agree.
 
     Raises
@@ -69,85 +68,67 @@ def check_root(root, cache=CACHE, jobs=2):
             f"{livecell.root / 'annotations' / 'LIVECell'}: no annotations; expected "
             "livecell_coco_train.json, …_val.json or …_test.json; run `deepmucs download`."
         )
-    faults, contents, wells = [], defaultdict(list), defaultdict(set)
-    known = set()
+    found, seen = [], []
     for split in splits:
         images = read_images(livecell, split, cache)
-        known.update(images["file_name"])
+        for name, ids in images.groupby("file_name")["image_id"]:
+            if len(ids) > 1:
+                detail = f"listed {len(ids)} times: ids {', '.join(map(str, ids))}"
+                found.append(("duplicate image", split, name, -1, detail))
+        images = images.drop_duplicates("file_name").sort_values("file_name")
         cells = dict(tuple(read_index(livecell, split, cache).groupby("file_name")))
         tasks = (
-            delayed(_check_image)(livecell.find(image["file_name"]), image, cells.get(name))
+            delayed(_check_image)(livecell.find(name), image, cells.get(name))
             for name, image in zip(images["file_name"], images.to_dict("records"), strict=True)
         )
         results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-        for image, (content, found) in tqdm(
-            zip(images.itertuples(), results, strict=True),
-            f"check {split}",
-            len(images),
-            unit="image",
-            disable=None,
-        ):
-            name = image.file_name
-            faults += [(kind, split, name, *rest) for kind, *rest in found]
-            contents[content or name].append((split, name, image.image_id))
-            wells[image.culture, image.well].add(split)
-        for name in images["file_name"][images["file_name"].duplicated()].unique():
-            ids = images["image_id"][images["file_name"] == name].tolist()
-            detail = f"listed {len(ids)} times: ids {', '.join(map(str, ids))}"
-            faults.append(("duplicate image", split, name, -1, detail))
-    faults += _shared(contents)
-    for (culture, well), where in sorted(wells.items()):
+        bar = tqdm(results, f"check {split}", len(images), unit="image", disable=None)
+        contents, faults = zip(*bar, strict=True)
+        for name, of_image in zip(images["file_name"], faults, strict=True):
+            found += [(kind, split, name, *rest) for kind, *rest in of_image]
+        seen.append(images.assign(split=split, content=contents))
+    seen = pd.concat(seen)
+    for (culture, well), where in seen.groupby(["culture", "well"])["split"].unique().items():
         if len(where) > 1:
-            names = ", ".join(s for s in SPLITS if s in where)
-            faults.append(("well in two splits", names, "", -1, f"{culture}, well {well}"))
-    for name in sorted(livecell.files - known):
-        faults.append(("extra image", "", name, -1, ""))
-    table = pd.DataFrame(
-        faults, columns=["kind", "split", "file_name", "annotation_id", "detail"]
-    ).astype({"annotation_id": int})
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    return table.sort_values(
-        ["kind", "split", "file_name", "annotation_id"],
-        key=lambda column: column.map(order) if column.name == "kind" else column,
-        ignore_index=True,
-    )
+            detail = f"{culture}, well {well}"
+            found.append(("well in two splits", ", ".join(where), "", -1, detail))
+    for name in livecell.files - set(seen["file_name"]):
+        found.append(("extra image", "", name, -1, ""))
+    table = pd.concat([pd.DataFrame(found, columns=_COLUMNS), *_same_pixels(seen)])
+    table = table.astype({"kind": pd.CategoricalDtype(KINDS, ordered=True)})
+    return table.sort_values(_COLUMNS, ignore_index=True).astype({"kind": str})
 
 
-def _shared(contents):
-    """Images with the same pixels, under another name or in another split."""
-    for same in contents.values():
-        by_split = defaultdict(set)
-        for split, name, _ in same:
-            by_split[split].add(name)
-        for split, names in by_split.items():
-            first, *others = sorted(names)
-            for name in others:
-                yield ("duplicate image", split, name, -1, f"the pixels of {first}")
-        if len(by_split) > 1:
-            splits = [split for split in SPLITS if split in by_split]
-            first = min(by_split[splits[0]])
-            for split in splits[1:]:
-                for name in sorted(by_split[split]):
-                    detail = f"also in {splits[0]}, as {first}"
-                    yield ("overlap of splits", split, name, -1, detail)
+def _same_pixels(seen):
+    """Images with the pixels of another one in their split, and in an earlier split."""
+    seen = seen.assign(annotation_id=-1)
+    first = seen.groupby(["content", "split"])["file_name"].transform("first")
+    doubled = seen.assign(kind="duplicate image", detail="the pixels of " + first)
+    yield doubled.loc[seen["file_name"] != first, _COLUMNS]
+    first = seen.groupby("content")[["split", "file_name"]].transform("first")
+    detail = "also in " + first["split"] + ", as " + first["file_name"]
+    shared = seen.assign(kind="overlap of splits", detail=detail)
+    yield shared.loc[seen["split"] != first["split"], _COLUMNS]
 
 
 def _check_image(path, image, cells):
-    """Content hash (None without a readable file) and faults of one image and its cells."""
+    """Content (a hash; the name of a file without pixels) and faults of one image and its cells.
+
+    A fault is its kind, annotation id and detail.
+    """
     if path is None:
-        return None, [("missing image", -1, "")]
+        return image["file_name"], [("missing image", -1, "")]
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        return None, [("unreadable image", -1, f"{Path(path).stat().st_size} bytes")]
+        return image["file_name"], [("unreadable image", -1, f"{path.stat().st_size} bytes")]
     content = hashlib.sha256(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()
     height, width = image["height"], image["width"]
     if pixels.shape != (height, width):
         detail = f"{pixels.shape[0]} × {pixels.shape[1]} px, annotated as {height} × {width} px"
         return content, [("wrong size", -1, detail)]
-    mask = np.zeros(pixels.shape, bool)
-    faults = []
+    faults, mask = [], np.zeros(pixels.shape, bool)
     if cells is not None:
-        faults, mask = check_cells(cells, image["culture"], pixels.shape)
+        faults, mask = _check_cells(cells, *PLAUSIBLE_AREAS[image["culture"]])
     radius = unannotated_radius(pixels, mask)
     if radius >= UNANNOTATED:
         detail = f"a disc of {radius:.0f} px radius of structure without annotation"
@@ -155,54 +136,38 @@ def _check_image(path, image, cells):
     return content, faults
 
 
-def check_cells(cells, culture, shape):
-    """Faults of the annotations of one image.
+def _check_cells(cells, low, high):
+    """Faults of the annotations of one image, and the mask of all annotated pixels.
 
-    Parameters
-    ----------
-    cells : DataFrame
-        Rows of the index.
-    culture : str
-    shape : tuple of int
-        Height and width of the image, px.
-
-    Returns
-    -------
-    faults : list of (str, int, str)
-        Kind, annotation id and detail.
-    mask : ndarray of bool
-        All annotated pixels.
+    A crowd may have any area; at the border only a small part of a cell may be left.
     """
-    height, width = shape
-    ids, polygons = cells["annotation_id"].tolist(), cells["polygon"].tolist()
-    faults, whole = [], []
-    low, high = PLAUSIBLE_AREAS[culture]
-    for number, polygon in zip(ids, polygons, strict=True):
-        points = [np.reshape(part[: len(part) // 2 * 2], (-1, 2)) for part in polygon]
-        area = sum(_area(part) for part in points)
-        if not points or min(len(np.unique(part, axis=0)) for part in points) < 3 or area < 1:
-            count = sum(map(len, points))
-            faults.append(("degenerate polygon", number, f"{count} points, {area:.1f} px²"))
-            continue
-        whole.append((number, polygon))
-        corners = np.concatenate(points)
-        out = max(-corners.min(), (corners - (width, height)).max())
-        if out > TOLERANCE:
-            faults.append(("polygon outside", number, f"by {out:.0f} px"))
-        inside = (corners > 1).all() and (corners < (width - 1, height - 1)).all()
-        if area > high or (inside and area < low):  # the border may leave a small part of a cell
-            detail = f"{area:.0f} px², expected {low} to {high} px²"
+    height, width = cells[["height", "width"]].iloc[0]
+    faults, sound = [], []
+    columns = cells["annotation_id"], cells["iscrowd"], segmentations(cells)
+    for number, crowd, segmentation in zip(*columns, strict=True):
+        if not isinstance(segmentation, dict):
+            parts = [np.reshape(part[: len(part) // 2 * 2], (-1, 2)) for part in segmentation]
+            area = sum(cv2.contourArea(part.astype(np.float32)) for part in parts if len(part))
+            if area < 1 or min(len(np.unique(part, axis=0)) for part in parts) < 3:
+                detail = f"{sum(map(len, parts))} points, {area:.1f} px²"
+                faults.append(("degenerate polygon", number, detail))
+                continue
+            corners = np.concatenate(parts)
+            out = max(-corners.min(), (corners - (width, height)).max())
+            if out > TOLERANCE:
+                faults.append(("polygon outside", number, f"by {out:.0f} px"))
+        sound.append((number, crowd, segmentation))
+    scene = paint([segmentation for *_, segmentation in sound], height, width)
+    for (number, crowd, _), (box, mask), double in zip(
+        sound, scene.masks, scene.double, strict=True
+    ):
+        area, inside = mask.sum(), min(box[:2]) > 0 and box[2] < height and box[3] < width
+        if not crowd and (area > high or (inside and area < low)):
+            detail = f"{area} px², expected {low} to {high} px²"
             faults.append(("implausible area", number, detail))
-    scene = paint([polygon for _, polygon in whole], height, width)
-    for row in np.flatnonzero(scene.double):
-        faults.append(("double contour", whole[row][0], ""))
+        if double:
+            faults.append(("double contour", number, ""))
     return faults, scene.mask
-
-
-def _area(points):
-    """Area of a polygon by the shoelace formula, px²."""
-    x, y = points[:, 0], points[:, 1]
-    return abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
 
 
 def unannotated_radius(image, mask):

@@ -136,6 +136,13 @@ def test_faulty_contours_are_found_and_named_by_their_annotations(root):
     ]
 
 
+def test_run_lengths_and_crowds_are_no_faults(root):
+    cells = root.cells["train"]
+    cells[0]["segmentation"] = {"size": [*SIZE], "counts": [40 * 200 + 40, *[40, 160] * 39, 40]}
+    cells.append(cell(50, cells[0]["image_id"], 10, 10, 190, 190) | {"iscrowd": 1})
+    assert root.kinds() == {}
+
+
 def test_a_cell_that_nobody_annotated_is_found_by_its_structure(root):
     root.add("train", C, picture(5, (40, 40, 80, 80), (120, 140, 155, 180)), (40, 40, 80, 80))
     assert root.kinds() == {"unannotated cells": 1}
