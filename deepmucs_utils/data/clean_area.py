@@ -1,8 +1,7 @@
-"""Structure outside the annotations: what is no plain camera noise.
+"""Structure outside the annotations: what is not plain camera noise.
 
 LIVECell is flat, so between the cells the standard deviation in a small window is that of the
-camera's noise. Where it is higher there is something: debris, a bubble, or a cell that nobody
-annotated.
+camera's noise. Where it is higher there is debris, a bubble or a cell without annotation.
 """
 
 import cv2
@@ -11,32 +10,33 @@ import numpy as np
 MASK_MARGIN = 8  # px around masks that belong to the cells
 WINDOW = 9  # px, side of the window of the local standard deviation
 STRUCTURE = 1.45  # times the noise's standard deviation, above which a window holds structure
+QUANTILE = 0.2  # of the local standard deviation that is the noise's: structure does not reach it
 REDUCTION = 4  # times, of the image that the background level is computed on
 LEVEL_SIGMA = 24.0  # px, scale of the background level
 
 
-def _local_deviation(residual, window=WINDOW):
-    """Standard deviation in a square window around each pixel, grey levels.
-
-    Parameters
-    ----------
-    residual : ndarray of float32, shape (height, width)
-    window : int
-        Side, px.
-
-    Returns
-    -------
-    ndarray of float32, shape (height, width)
-    """
-    mean = cv2.blur(residual, (window, window))
-    square = cv2.blur(residual * residual, (window, window))
+def _local_deviation(residual):
+    """Standard deviation in a window around each pixel, grey levels; float32, the same shape."""
+    mean = cv2.blur(residual, (WINDOW, WINDOW))
+    square = cv2.blur(residual * residual, (WINDOW, WINDOW))
     return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
 def background_level(image, clean, sigma=LEVEL_SIGMA):
-    """Smooth grey level of the clean pixels, carried across the holes (normalised Gaussian).
+    """Smooth grey level of the clean pixels, continued across the holes (normalised Gaussian).
 
     Computed on an image reduced by `REDUCTION`, which is much finer than ``sigma``.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width)
+    clean : ndarray of bool, shape (height, width)
+    sigma : float
+        Scale of the Gaussian, px.
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width)
     """
     height, width = image.shape
     small = (max(width // REDUCTION, 1), max(height // REDUCTION, 1))
@@ -46,13 +46,6 @@ def background_level(image, clean, sigma=LEVEL_SIGMA):
     fallback = float(np.median(image[clean]) if clean.any() else np.median(image))
     level = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), fallback)
     return cv2.resize(level.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _noise_deviation(deviation, outside):
-    """Standard deviation of the camera's noise: a low quantile of the local one, which cells
-    that nobody annotated do not reach."""
-    values = deviation[outside] if outside.any() else deviation
-    return float(np.quantile(values, 0.2))
 
 
 def near_cells(mask):
@@ -78,8 +71,7 @@ def find_structure(image, mask):
     noise : float
         The noise's standard deviation, grey levels.
     """
-    near = near_cells(mask)
-    level = background_level(image, ~near)
-    deviation = _local_deviation(image - level)
-    noise = _noise_deviation(deviation, ~near)
-    return (deviation > STRUCTURE * noise) & ~near, noise
+    outside = ~near_cells(mask)
+    deviation = _local_deviation(image - background_level(image, outside))
+    noise = float(np.quantile(deviation[outside] if outside.any() else deviation, QUANTILE))
+    return (deviation > STRUCTURE * noise) & outside, noise

@@ -18,19 +18,20 @@ from hotcoco import mask as rle
 from deepmucs_utils.errors import DeepMuCSError
 
 CHUNK = 2_000  # annotations parsed at a time
+_NUMBERS = pa.list_(pa.field("item", pa.float64(), nullable=False))
 CELLS = pa.schema(
     {
         "id": pa.int64(),
         "image_id": pa.int64(),
-        "bbox": pa.list_(pa.float64()),
-        "segmentation": pa.list_(pa.list_(pa.float64())),
+        "bbox": _NUMBERS,
+        "segmentation": pa.list_(pa.field("item", _NUMBERS, nullable=False)),
         "area": pa.float64(),
         "iscrowd": pa.int64(),
         "rle": pa.string(),
     }
 )
-_POLYGONS = CELLS.remove(CELLS.get_field_index("rle"))
-_REQUIRED = CELLS.names[:4]
+_OPTIONAL = "area", "iscrowd"
+_POLYGONS = pa.schema([field.with_nullable(field.name in _OPTIONAL) for field in [*CELLS][:-1]])
 
 
 class _Image(msgspec.Struct):
@@ -87,9 +88,8 @@ def read_coco(path):
         ) from None
     entries = map(msgspec.structs.asdict, document.images)
     images = pd.DataFrame(entries, columns=_Image.__struct_fields__)
-    annotations = document.annotations
-    if isinstance(annotations, dict):
-        annotations = list(annotations.values())
+    listed = document.annotations
+    annotations = [*listed.values()] if isinstance(listed, dict) else listed
     sizes = {image.id: [image.height, image.width] for image in document.images}
     return images.drop_duplicates("id", ignore_index=True), _read_cells(path, annotations, sizes)
 
@@ -120,19 +120,10 @@ def _parse_polygons(chunk):
     )
     try:
         table = pa.json.read_json(pa.BufferReader(text), reading, parsing)
+        table["bbox"].cast(pa.list_(pa.float64(), 4))
     except pa.ArrowInvalid:
         return None
-    lengths = pa.compute.list_value_length(table["bbox"]).to_numpy()
-    if any(map(_has_nulls, table.select(_REQUIRED))) or (lengths != 4).any():
-        return None
-    return table.append_column(CELLS.field("rle"), pa.nulls(len(table), pa.string()))
-
-
-def _has_nulls(column):
-    """Whether a column or the lists in it hold a null."""
-    if column.null_count:
-        return True
-    return pa.types.is_list(column.type) and _has_nulls(pa.compute.list_flatten(column))
+    return table.append_column("rle", pa.nulls(len(table), pa.string())).cast(CELLS)
 
 
 def _parse_each(path, chunk, first, sizes):

@@ -17,7 +17,6 @@ from deepmucs_utils.data.clean_area import find_structure
 from deepmucs_utils.data.cultures import PLAUSIBLE_AREAS
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_images, read_index
 from deepmucs_utils.data.masks import paint, segmentations
-from deepmucs_utils.errors import DeepMuCSError
 
 DISTANCE = 12.0  # px from any mask, beyond which structure is no part of an annotated cell
 UNANNOTATED = 15.0  # px, radius of the largest disc of structure: debris and dust stay below
@@ -62,12 +61,7 @@ def check_root(root, cache=CACHE, jobs=2):
         If the root has no annotations at all, or a file of them is damaged.
     """
     livecell = LiveCell(root)
-    splits = [split for split in SPLITS if livecell.has_split(split)]
-    if not splits:
-        raise DeepMuCSError(
-            f"{livecell.root / 'annotations' / 'LIVECell'}: no annotations; expected "
-            "livecell_coco_train.json, …_val.json or …_test.json; run `deepmucs download`."
-        )
+    splits = [split for split in SPLITS if livecell.has_split(split)] or SPLITS[:1]
     found, seen = [], []
     for split in splits:
         images = read_images(livecell, split, cache)
@@ -78,7 +72,7 @@ def check_root(root, cache=CACHE, jobs=2):
         images = images.drop_duplicates("file_name").sort_values("file_name")
         cells = dict(tuple(read_index(livecell, split, cache).groupby("file_name")))
         tasks = (
-            delayed(_check_image)(livecell.find(name), image, cells.get(name))
+            delayed(_check_image)(livecell.paths.get(name), image, cells.get(name))
             for name, image in zip(images["file_name"], images.to_dict("records"), strict=True)
         )
         results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
@@ -92,7 +86,7 @@ def check_root(root, cache=CACHE, jobs=2):
         if len(where) > 1:
             detail = f"{culture}, well {well}"
             found.append(("well in two splits", ", ".join(where), "", -1, detail))
-    for name in livecell.files - set(seen["file_name"]):
+    for name in set(livecell.paths) - set(seen["file_name"]):
         found.append(("extra image", "", name, -1, ""))
     table = pd.concat([pd.DataFrame(found, columns=_COLUMNS), *_same_pixels(seen)])
     table = table.astype({"kind": pd.CategoricalDtype(KINDS, ordered=True)})
@@ -158,9 +152,8 @@ def _check_cells(cells, low, high):
                 faults.append(("polygon outside", number, f"by {out:.0f} px"))
         sound.append((number, crowd, segmentation))
     scene = paint([segmentation for *_, segmentation in sound], height, width)
-    for (number, crowd, _), (box, mask), double in zip(
-        sound, scene.masks, scene.double, strict=True
-    ):
+    painted = zip(sound, scene.masks, scene.double, strict=True)
+    for (number, crowd, _), (box, mask), double in painted:
         area, inside = mask.sum(), min(box[:2]) > 0 and box[2] < height and box[3] < width
         if not crowd and (area > high or (inside and area < low)):
             detail = f"{area} px², expected {low} to {high} px²"
@@ -207,11 +200,8 @@ def describe(faults, most=12):
     if not len(faults):
         return "no faults"
     lines = []
-    for kind, meaning in KINDS.items():
-        own = faults[faults["kind"] == kind]
-        if not len(own):
-            continue
-        lines.append(f"{kind}: {len(own)} ({meaning})")
+    for kind, own in faults.groupby("kind", sort=False):
+        lines.append(f"{kind}: {len(own)} ({KINDS[kind]})")
         for fault in own.head(most).itertuples():
             cell = f"annotation {fault.annotation_id}" if fault.annotation_id >= 0 else ""
             parts = (fault.split, fault.file_name, cell, fault.detail)

@@ -66,27 +66,18 @@ class LiveCell:
         return self.root / "annotations" / "LIVECell" / f"livecell_coco_{split}.json"
 
     @cached_property
-    def _paths(self):
+    def paths(self):
+        """Paths of all image files under ``images``, by their names."""
         return {path.name: path for path in sorted((self.root / "images").rglob("*.tif"))}
 
-    @property
-    def files(self):
-        """Names of all image files under ``images``; a set of str."""
-        return set(self._paths)
-
-    def find(self, file_name):
-        """Path of an image, or None when it is not there."""
-        return self._paths.get(file_name)
-
     def image_path(self, file_name):
-        """Path of an image, wherever under ``images`` it lies."""
-        try:
-            return self._paths[file_name]
-        except KeyError:
+        """Path of an image, wherever it is under ``images``."""
+        if file_name not in self.paths:
             raise DeepMuCSError(
                 f"{file_name}: annotated, but not found under {self.root / 'images'}; "
                 "complete the download."
-            ) from None
+            )
+        return self.paths[file_name]
 
     def image(self, file_name):
         """Read an image.
@@ -196,8 +187,7 @@ def _index_files(root, split, cache, cultures):
         stem.parent.mkdir(parents=True, exist_ok=True)
         replace_file(cells, lambda partial: _write_index(source, partial, images))
     if cultures is not None:
-        found = pd.read_parquet(images, columns=["culture"])["culture"].unique()
-        unknown = sorted(set(found) - set(cultures))
+        unknown = sorted({*pd.read_parquet(images)["culture"]} - {*cultures})
         if unknown:
             raise DeepMuCSError(
                 f"{source}: images of unknown cultures {', '.join(unknown)}; "
@@ -209,9 +199,8 @@ def _index_files(root, split, cache, cultures):
 def _write_index(source, cells, images):
     """Write the annotations of a COCO file and, once these are complete, its images."""
     table, parts = read_coco(source)
-    names = map(parse_name, table["file_name"])
-    table = table.rename(columns={"id": "image_id"})
-    table = table.join(pd.DataFrame(names, columns=ImageName._fields))
+    names = pd.DataFrame(map(parse_name, table["file_name"]), columns=ImageName._fields)
+    table = table.rename(columns={"id": "image_id"}).join(names)
     counts = pd.Series(0, table["image_id"])
     with pa.ipc.new_file(cells, CELLS) as file:
         for part in parts:

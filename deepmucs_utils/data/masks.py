@@ -85,6 +85,27 @@ def decode_masks(segmentations, shape):
     return np.stack(masks) if masks else np.zeros((0, *shape), bool)
 
 
+def encode(window, mask, shape):
+    """The run lengths of a mask inside a window of an image.
+
+    Parameters
+    ----------
+    window : tuple of slice
+        Rows and columns of the window.
+    mask : ndarray of bool, shape of the window
+    shape : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    dict
+        ``size`` and compressed ``counts`` (bytes).
+    """
+    whole = np.zeros(shape, np.uint8, order="F")
+    whole[window] = mask
+    return rle.encode(whole)
+
+
 def run_lengths(window, mask, shape):
     """COCO's run lengths of a mask inside a window of an image.
 

@@ -171,5 +171,5 @@ def test_the_command_prints_json_and_exits_with_1_only_for_faults(root, tmp_path
 def test_a_root_without_annotations_is_an_error(root, tmp_path):
     root.faults()
     shutil.rmtree(root.path / "annotations" / "LIVECell")
-    with pytest.raises(DeepMuCSError, match="no annotations; expected"):
+    with pytest.raises(DeepMuCSError, match="livecell_coco_train.json: no such file; expected"):
         check_root(root.path, tmp_path / "cache")
