@@ -9,7 +9,7 @@ import pytest
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.faults import check_root
 from deepmucs_utils.data.livecell import LiveCell, read_index
-from deepmucs_utils.data.masks import paint
+from deepmucs_utils.data.masks import paint, segmentations
 from deepmucs_utils.generation.backgrounds import autocorrelation, background_level, clear
 from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.recipes import get_recipe
@@ -48,7 +48,7 @@ def test_a_cleared_image_has_the_real_noise_and_level_where_cells_were(sample, c
     livecell = LiveCell(sample)
     for name, cells in read_index(sample, "train", cache).groupby("file_name"):
         image = livecell.image(name)
-        mask = paint(cells["polygon"].tolist(), *image.shape).mask
+        mask = paint(segmentations(cells), *image.shape).mask
         clearing = clear(image, mask, np.random.default_rng(0))
         level = background_level(image, clearing.clean)
         made, hole = clearing.background - level, ~clearing.clean

@@ -7,6 +7,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
+from deepmucs_utils.data.masks import segmentations
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.studies.phantom.measure_image import LAGS, STEPS, measure_image
 from deepmucs_utils.studies.phantom.reference import RANGES, rim
@@ -77,7 +78,7 @@ def measure_root(root, splits=SPLITS, cache=CACHE, jobs=2, measure=measure_image
     if not tasks:
         raise DeepMuCSError(f"{root}: no annotated image in {', '.join(splits)}; expected some.")
     work = (
-        delayed(_measure_one)(measure, livecell, name, list(cells["polygon"]))
+        delayed(_measure_one)(measure, livecell, name, segmentations(cells))
         for name, cells in tasks
     )
     found = Parallel(n_jobs=jobs, return_as="generator")(work)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID, LABELS
 from deepmucs_utils.data.livecell import CACHE, LiveCell, read_images, read_index
-from deepmucs_utils.data.masks import rasterise
+from deepmucs_utils.data.masks import decode, segmentations
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
 from deepmucs_utils.files import write_json
@@ -117,11 +117,11 @@ def write_monocultures(
             f"images{', or compose a smaller set' if donors.any() else ''}."
         )
     cells = read_index(livecell, split, cache)
-    polygons = cells[cells["image_id"].isin(kept["image_id"])].groupby("image_id")["polygon"]
+    cells = dict(iter(cells[cells["image_id"].isin(kept["image_id"])].groupby("image_id")))
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
         (partial / "images").mkdir(parents=True)
-        content = _write_images(partial, livecell, windows.cut(kept), dict(iter(polygons)))
+        content = _write_images(partial, livecell, windows.cut(kept), cells)
         counts = pd.Series(
             [CATEGORIES[cell["category_id"] - 1]["name"] for cell in content["annotations"]]
         )
@@ -150,7 +150,7 @@ def _donors(folder):
     return set(pd.read_parquet(path, columns=["donor_image"])["donor_image"])
 
 
-def _write_images(folder, livecell, windows, polygons):
+def _write_images(folder, livecell, windows, cells):
     """Write the windows' pixels; returns the COCO content."""
     images, annotations = [], []
     progress = tqdm(windows.to_dict("records"), "monocultures", unit="image", disable=None)
@@ -164,22 +164,23 @@ def _write_images(folder, livecell, windows, polygons):
         size = {"height": one["h"], "width": one["w"]}
         origin = {"block": block, "source": one["file_name"]}
         images.append({"id": number, "file_name": name} | size | origin)
-        for polygon in polygons[one["image_id"]]:
-            whole = rasterise(polygon, (0, 0, one["height"], one["width"]))
+        own = cells[one["image_id"]]
+        for segmentation, crowd in zip(segmentations(own), own["iscrowd"], strict=True):
+            whole = decode(segmentation, (one["height"], one["width"]))
             if whole[inside].any():
                 ids = {"id": len(annotations) + 1, "image_id": number}
                 ids["category_id"] = CATEGORY_ID[one["culture"]]
-                annotations.append(ids | _annotation(whole[inside], whole.sum()))
+                annotations.append(ids | _annotation(whole[inside], whole.sum(), crowd))
     return {"images": images, "annotations": annotations, "categories": CATEGORIES}
 
 
-def _annotation(visible, whole_area):
+def _annotation(visible, whole_area, crowd):
     code = rle.encode(np.asfortranarray(visible, np.uint8))
     area = int(visible.sum())
     return {
         "bbox": np.asarray(rle.toBbox(code)).ravel().tolist(),
         "area": area,
-        "iscrowd": int(area < LEAST_VISIBLE * whole_area),
+        "iscrowd": int(crowd or area < LEAST_VISIBLE * whole_area),
         "segmentation": {"size": list(visible.shape), "counts": code["counts"].decode()},
     }
 
