@@ -83,6 +83,7 @@ def test_a_strong_interaction_is_found_with_its_sign_and_chance_is_not(strength,
     assert (near["p"] <= 0.05) == (strength != 0) and near["low"] <= near["high"]
 
 
+@pytest.mark.slow
 def test_type_one_error_is_within_its_binomial_bounds():
     """40 null sets of two images; `deepmucs validate-interactions` does it with 1,000 of four."""
     design = Design(images=2, cells=6, replacements=19)

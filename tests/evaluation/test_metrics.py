@@ -78,6 +78,7 @@ def assert_equal(ours, theirs):
         assert ours[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detected", [True, False], ids=["detections", "no detections"])
 @pytest.mark.parametrize("name", SETS)
 def test_metrics_equal_pycocotools(tmp_path, name, detected):
@@ -94,6 +95,7 @@ def test_metrics_equal_pycocotools(tmp_path, name, detected):
         assert_equal(metrics["pooled"][iou_type], pooled)
 
 
+@pytest.mark.slow
 def test_metrics_equal_pycocotools_with_1000_cells_and_2000_detections_an_image(tmp_path):
     truth, detections = blobs(seed=3, n_images=1, per_image=1000)
     metrics = evaluate(match_files(*write(tmp_path, truth, detections)))

@@ -9,6 +9,8 @@ import pytest
 from deepmucs_utils.data.livecell import LiveCell, read_images, read_index
 from deepmucs_utils.generation.bank import build_bank
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):

@@ -14,6 +14,8 @@ from deepmucs_utils.segmentation.samples import CoCultureSet, Samples, batches
 from deepmucs_utils.segmentation.trainer import Trainer
 from tests.tiny import tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory):

@@ -103,6 +103,7 @@ def test_a_browser_shows_the_pages(html, tmp_path):
         assert shot.stat().st_size > 30_000  # an empty page has a tenth of that
 
 
+@pytest.mark.slow
 def test_a_warning_fails_the_build(tmp_path, monkeypatch):
     _copy_sources(tmp_path)
     with open(tmp_path / "book" / "intro.md", "a") as page:

@@ -9,6 +9,8 @@ from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.studies.interactions.pair_sets import compose_pair
 from deepmucs_utils.workflow import params
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def p(tmp_path_factory):

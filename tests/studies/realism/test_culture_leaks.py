@@ -10,6 +10,8 @@ from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 from deepmucs_utils.studies.realism.culture_leaks import guess_cultures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(root, some, tmp_path_factory):

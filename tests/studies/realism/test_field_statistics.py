@@ -55,6 +55,7 @@ def test_fields_are_compared_by_their_least_median_and_most():
     }
 
 
+@pytest.mark.slow
 def test_a_sets_scenes_are_its_masks(root, some, tmp_path):
     recipe = get_recipe("Demo40", cultures=some, n_images=2)
     out = compose_set(root, tmp_path / "set", recipe, jobs=1, cache=tmp_path)

@@ -12,6 +12,8 @@ from deepmucs_utils.segmentation.run_files import differences, read_config
 from deepmucs_utils.studies.training import alternatives
 from deepmucs_utils.workflow import params, runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def p(trial):
