@@ -362,11 +362,12 @@ def monocultures(root, out, window, n_images, seed, **options):
 @deepmucs.command(params=[SET_NAME, *MODEL, *SCALE, SEED])
 @option("--root", type=PATH, help="LIVECell root (default: the phantom).")
 @option("--out", type=PATH, default=Path("runs"), help="Folder of the runs.")
-def run(**options):
+def run(root, out, **options):
     """Compose, train and evaluate a set by its notebooks."""
+    from deepmucs_utils.workflow import params
     from deepmucs_utils.workflow.notebooks import run_set
 
-    print(run_set(**options))
+    print(run_set(params.check(data_root=root, out_dir=out, **options)))
 
 
 @deepmucs.command

@@ -1,45 +1,33 @@
-"""Executing the notebooks with papermill: one executed copy a notebook and run.
+"""Executing the notebooks with papermill: one executed copy per notebook and run.
 
-papermill has no resume and calls an interrupted notebook completed. Here a copy gets its name only
+papermill cannot resume, and calls an interrupted notebook completed. Here a copy gets its name only
 when its last cell has run, so what has a name is done and is not repeated.
 """
 
 import logging
 import os
+import sys
 import threading
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.workflow import params, runs
+from deepmucs_utils.workflow.params import Parameters
 
-RUN_NOTEBOOKS = ("25_build_a_subset", "32_train", "40_evaluate")  # executed once for each set
+RUN_NOTEBOOKS = ("25_build_a_subset", "32_train", "40_evaluate")  # executed once per set
 
 
-def run_set(
-    set_name,
-    root=None,
-    model="small",
-    iterations=None,
-    fraction=1.0,
-    n_images=None,
-    cultures=None,
-    seed=0,
-    out="runs",
-):
+def run_set(p: Parameters) -> Path:
     """Compose, train and evaluate one set by its notebooks; a finished stage is not repeated.
 
     Parameters
     ----------
-    set_name : str
-        A training set.
-    root : path-like, optional
-        LIVECell root; default the phantom.
-    model, iterations, fraction, n_images, cultures, seed
-        See `params.Parameters`.
-    out : path-like
-        Folder of the runs.
+    p : Parameters
+        With a training set.
 
     Returns
     -------
@@ -51,32 +39,21 @@ def run_set(
     DeepMuCSError
         If a parameter is wrong or a notebook fails.
     """
-    p = params.check(
-        data_root=root,
-        set_name=set_name,
-        n_images=n_images,
-        fraction=fraction,
-        cultures=cultures,
-        seed=seed,
-        model=model,
-        iterations=iterations,
-        out_dir=out,
-    )
     runs.for_split(p, "test")  # refuses a set that is not one to train on
     runs.claim(p)
     folder = runs.run_folder(p)
-    copies = [folder / "notebooks" / f"{name}.ipynb" for name in RUN_NOTEBOOKS]
     results = folder / "results.json"
+    copies = {name: folder / "notebooks" / f"{name}.ipynb" for name in RUN_NOTEBOOKS}
     if not results.is_file():
-        copies[-1].unlink(missing_ok=True)  # it writes the results
-    for name, copy in zip(RUN_NOTEBOOKS, copies, strict=True):
+        copies[RUN_NOTEBOOKS[-1]].unlink(missing_ok=True)  # it writes the results
+    for name, copy in copies.items():
         print(f"{runs.label(p)}: {name}{' is done' if copy.is_file() else ' …'}", flush=True)
         with training_shown([p]):
             execute(name, copy, p)
     return results
 
 
-def execute(name, target, p=None):
+def execute(name: str, target: Path, p: Parameters | None = None) -> Path:
     """Execute a notebook from a clean kernel, unless its executed copy is there.
 
     Parameters
@@ -96,66 +73,54 @@ def execute(name, target, p=None):
     Raises
     ------
     DeepMuCSError
-        If a cell fails. The copy up to that cell is kept beside the target, as ``*.failed.ipynb``.
+        If a cell fails. The copy up to that cell is kept beside the target, as ``*.partial.ipynb``.
     """
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     if target.is_file():
         return target
     source = params.repository() / "notebooks" / f"{name}.ipynb"
     if not source.is_file():
         raise DeepMuCSError(f"{source}: no such notebook; run this from a clone of the repository.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.stem}.partial.ipynb")
-    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    partial = target.with_suffix(".partial.ipynb")
+    known = papermill.inspect_notebook(str(source))
+    given = {} if p is None else p.plain()
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
             source,
             partial,
-            parameters={} if p is None else _injected(source, p),
+            parameters={key: value for key, value in given.items() if key in known},
             cwd=source.parent,
             kernel_name="python3",
             progress_bar=False,
             extra_arguments=["--IPKernelApp.log_level=40"],  # no advice on encryption
         )
     except papermill.exceptions.PapermillExecutionError as error:
-        os.replace(partial, failed)
         if error.ename == "DeepMuCSError":
             raise DeepMuCSError(error.evalue) from None
         raise DeepMuCSError(
             f"{source}: cell {error.exec_count} failed ({error.ename}: {error.evalue}); "
-            f"see {failed}."
+            f"see {partial}."
         ) from None
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    failed.unlink(missing_ok=True)
     os.replace(partial, target)
     return target
 
 
-def _injected(source, p):
-    """Those of the parameters that the notebook has."""
-    import papermill
-
-    known = papermill.inspect_notebook(str(source))
-    return {name: value for name, value in p.plain().items() if name in known}
-
-
 @contextmanager
 def training_shown(plans):
-    """Show on the terminal how far trainings are that go on in other processes.
+    """Show how far the trainings of runs are, whichever process runs them.
+
+    On a terminal one line is renewed; a log file gets a new line every ten seconds.
 
     Parameters
     ----------
     plans : sequence of Parameters
         Of the runs.
     """
-    from deepmucs_utils.segmentation.run_files import read_curves
-
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(plans, done, read_curves), daemon=True)
+    watcher = threading.Thread(target=_show, args=(plans, done), daemon=True)
     watcher.start()
     try:
         yield
@@ -164,21 +129,26 @@ def training_shown(plans):
         watcher.join()
 
 
-def _watch(plans, done, read_curves):
-    bar, begun = None, None
-    while not done.wait(2.0):
-        reached, total = 0, 0
-        for p in plans:
-            try:
-                reached += int(read_curves(runs.run_folder(p)).index[-1])
-                total += runs.iterations(p)
-            except (DeepMuCSError, OSError, ValueError):
-                continue  # not begun, or just being written
-        begun = reached if begun is None else begun
-        if bar is None and begun < reached < total:
-            bar = tqdm(total=total, initial=begun, desc="training", unit="it", disable=None)
-        if bar is not None:
-            bar.total = total
-            bar.update(reached - bar.n)
-    if bar is not None:
-        bar.close()
+def _show(plans, done):
+    terminal = sys.stderr.isatty()
+    first, start, line = 0, 0.0, ""
+    while not done.wait(2 if terminal else 10):
+        reached, total = (sum(numbers) for numbers in zip(*map(_progress, plans), strict=True))
+        if first == 0:
+            first, start = reached, time.monotonic()
+        elif first < reached < total:
+            elapsed = time.monotonic() - start
+            line = tqdm.format_meter(reached, total, elapsed, prefix="training", initial=first)
+            print(line, end="\r" if terminal else "\n", file=sys.stderr, flush=True)
+    if terminal and line:
+        print(file=sys.stderr)  # keeps the last state
+
+
+def _progress(p):
+    """Iterations that a run has reached, and all of them; zeros before its training begins."""
+    from deepmucs_utils.segmentation.run_files import read_curves
+
+    try:
+        return int(read_curves(runs.run_folder(p)).index[-1]), runs.iterations(p)
+    except (DeepMuCSError, OSError, ValueError):
+        return 0, 0

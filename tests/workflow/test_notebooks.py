@@ -1,3 +1,6 @@
+import re
+from types import SimpleNamespace
+
 import nbformat
 import pytest
 
@@ -58,12 +61,25 @@ def test_a_failing_cell_is_named_and_no_copy_counts_as_done(folder):
     target = write(folder, "seed = 0", "1 / 0")
     with pytest.raises(DeepMuCSError, match=r"one.ipynb: cell 2 failed \(ZeroDivisionError"):
         notebooks.execute("one", target)
-    assert [path.name for path in target.parent.iterdir()] == ["one.failed.ipynb"]
+    assert [path.name for path in target.parent.iterdir()] == ["one.partial.ipynb"]
 
 
 def test_a_missing_notebook_is_named(folder):
     with pytest.raises(DeepMuCSError, match="two.ipynb: no such notebook"):
         notebooks.execute("two", folder / "two.ipynb")
+
+
+@pytest.mark.parametrize(("terminal", "end"), [(True, "\r"), (False, "\n")])
+def test_progress_counts_from_where_a_training_resumes(monkeypatch, capsys, terminal, end):
+    """The first plan resumes at 50 of 100 iterations, the second has not begun."""
+    seen = iter([(50, 100), (0, 0), (70, 100), (0, 0), (70, 100), (10, 100)])
+    monkeypatch.setattr(notebooks, "_progress", lambda plan: next(seen))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    waits = iter([False, False, False, True])
+    notebooks._show(["one", "two"], SimpleNamespace(wait=lambda seconds: next(waits)))
+    shown = capsys.readouterr().err.split(end)
+    assert re.match(r"training:  70%.*70/100", shown[0])
+    assert re.match(r"training:  40%.*80/200", shown[1])
 
 
 @pytest.mark.parametrize(
@@ -72,10 +88,10 @@ def test_a_missing_notebook_is_named(folder):
         ({"set_name": "Demo41"}, "set_name 'Demo41': unknown"),
         ({"set_name": "Demo_test"}, "a test set; expected one to train on"),
         ({"set_name": "Demo40", "fraction": 2}, "fraction 2: expected"),
-        ({"set_name": "Demo40", "root": "nowhere"}, "expected a LIVECell root"),
+        ({"set_name": "Demo40", "data_root": "nowhere"}, "expected a LIVECell root"),
     ],
 )
 def test_a_run_with_a_wrong_parameter_stops_before_any_notebook(tmp_path, given, message):
     with pytest.raises(DeepMuCSError, match=message):
-        notebooks.run_set(out=tmp_path, **given)
+        notebooks.run_set(params.check(out_dir=tmp_path, **given))
     assert not list(tmp_path.rglob("*.ipynb"))
