@@ -19,6 +19,7 @@ from deepmucs_utils.errors import DeepMuCSError, missing
 PATH = click.Path(path_type=Path)
 COUNT = IntRange(min=1)
 SPLIT = Choice(("train", "val", "test"))
+SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
 CRITIC = Choice(("features", "CNN"))
 
 
@@ -51,10 +52,7 @@ def main(arguments=None):
     return 2
 
 
-@click.group(
-    no_args_is_help=False,
-    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
-)
+@click.group(no_args_is_help=False, context_settings=SETTINGS)
 def deepmucs():
     """DeepMuCS: synthetic co-cultures, and culture-aware cell segmentation."""
 
@@ -95,8 +93,6 @@ MODEL = [
     Option(["--model"], type=Choice(MODELS), default="small", help="Size of the network."),
     Option(["--iterations"], type=COUNT, help="Of training (default: the model's)."),
 ]
-SCORE_HELP = "Minimum score of a cell (default: the best on the validation set, or 0.5)."
-THRESHOLD = Option(["--score", "threshold"], type=float, help=SCORE_HELP)
 TRUTH = Argument(["ground_truth"], type=PATH, metavar="GT")
 
 
@@ -268,29 +264,26 @@ def evaluate(ground_truth, predictions, out, replicates):
     from deepmucs_utils.evaluation.metrics import METRICS, blank_few, evaluate, write_metrics
 
     matched = match_files(ground_truth, predictions)
-    if replicates is None:
-        metrics = evaluate(matched)
-    else:
-        metrics = evaluate_with_intervals(matched, replicates)
+    metrics = evaluate_with_intervals(matched, replicates) if replicates else evaluate(matched)
     print(f"{metrics['n_images']} images, {metrics['n_cells']} cells")
     for task in ("bbox", "segm"):
         values = blank_few(metrics[task])
         for key in (*METRICS, "AR"):
-            area = METRICS.get(key, (None, "all"))[1]
-            n = values["n" if area == "all" else "n" + area[0]]
+            n = values.get(key.replace("AP", "n"), values["n"])  # ns, nm and nl, or n
             limits = values.get(f"{key} interval")
             around = "" if limits is None else f"  [{limits[0]:.2f}, {limits[1]:.2f}]"
             print(f"{task}  {key:4}  n {n:6}  {values[key]:6.2f}{around}")
-    if replicates is not None:
+    if replicates:
         print(metrics["intervals"]["note"])
     print(write_metrics(metrics, out))
 
 
-@deepmucs.command(params=[THRESHOLD, RESULTS])
+@deepmucs.command(params=[RESULTS])
 @argument("test_set", type=PATH, metavar="SET")
 @argument("predictions", type=PATH, metavar="PRED")
-@option("--val", "val_set", type=PATH, help="Validation set, for threshold and composition.")
+@option("--val", "val_set", type=PATH, metavar="VALSET", help="For threshold and composition.")
 @option("--val-pred", "val_predictions", type=PATH, help="Predictions of the validation set.")
+@option("--score", "threshold", type=float, help="Minimum (default: the best on VALSET, or 0.5).")
 def analyse(test_set, predictions, val_set, val_predictions, threshold, out):
     """Analyse a model's errors: all tables."""
     from deepmucs_utils.analysis.overview import analyse_model, read_provenance
@@ -306,8 +299,9 @@ def analyse(test_set, predictions, val_set, val_predictions, threshold, out):
     print(f"{len(write_tables(tables, out)) // 2} tables in {out}")
 
 
-@deepmucs.command(params=[TRUTH, THRESHOLD, RESULTS, SEED, JOBS])
+@deepmucs.command(params=[TRUTH, RESULTS, SEED, JOBS])
 @argument("predictions", type=PATH, metavar="[PRED]", required=False)
+@option("--score", "threshold", default=0.5, help="Minimum score of a predicted cell.")
 @option("--replacements", type=COUNT, default=199, help="Re-placements of each image.")
 @option("--hidden", default=0.0, help="Share of a cell that may be hidden.")
 def interactions(ground_truth, predictions, threshold, out, **options):
@@ -321,10 +315,8 @@ def interactions(ground_truth, predictions, threshold, out, **options):
     from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
     from deepmucs_utils.evaluation.tables import write_tables
 
-    truth, kept = read_ground_truth(ground_truth), None
-    if predictions is not None:
-        records = read_predictions(predictions, truth)
-        kept = confident(records, 0.5 if threshold is None else threshold)
+    truth = read_ground_truth(ground_truth)
+    kept = predictions and confident(read_predictions(predictions, truth), threshold)
     found = find_interactions(read_fields(truth, kept), **options)
     print(found.tests.round(3).to_string(index=False))
     if len(found.tests) / (options["replacements"] + 1) > 0.05:

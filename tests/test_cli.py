@@ -53,7 +53,7 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
         ("phantom out --faulty-images 2", PHANTOM, {"faulty_images": 2, "density": 1.0}),
         (
             "measure a --against b --jobs 3",
-            "studies.phantom.comparison.report",
+            "studies.phantom.comparison.compare_roots",
             {"root": A, "against": B, "out": None, "cache": Path(".cache"), "jobs": 3},
         ),
         (
@@ -111,6 +111,7 @@ def test_options_reach_the_function_under_its_parameters_names(line, target, exp
     function = getattr(import_module(module), name)
     called = create_autospec(function, return_value=pd.DataFrame())
     monkeypatch.setattr(f"{module}.{name}", called)
+    monkeypatch.setattr("deepmucs_utils.studies.phantom.comparison.as_text", str)
     assert main(line.split()) == 0
     given = inspect.signature(function).bind(*called.call_args.args, **called.call_args.kwargs)
     assert {key: given.arguments[key] for key in expected} == expected
