@@ -24,7 +24,7 @@ def test_a_crop_shows_one_cell_and_nothing_around_it(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_cultures_that_differ_are_told_apart_and_the_same_seed_tells_the_same(root, tmp_path):
+def test_cultures_that_differ_are_distinguished_and_the_same_seed_gives_the_same(root, tmp_path):
     found = measure_difficulty(root, most=60, epochs=12, cache=tmp_path)
     assert found["balanced_accuracy"] > 75
     assert np.array(found["confusion"]).sum() == found["test_cells"]
