@@ -190,9 +190,9 @@ def download(root, **options):
 @option("--critic", "critics", type=CRITIC, multiple=True, default=CRITIC.choices)
 def realism(root, out, **options):
     """Measure how composites differ from real images."""
-    from deepmucs_utils.studies.realism.study import measure_realism, report
+    from deepmucs_utils.studies.realism.study import as_text, measure_realism
 
-    print(report(measure_realism(root, out, **options)))
+    print(as_text(measure_realism(root, out, **options)))
 
 
 @deepmucs.command(params=[*MODEL, SEED, CACHE])

@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.livecell import CACHE, LiveCell, read_index
-from deepmucs_utils.data.masks import rasterise
+from deepmucs_utils.data.masks import decode, segmentations
 from deepmucs_utils.errors import DeepMuCSError
 
 SIDE = 48  # px of a crop, at the image's scale: size distinguishes cultures too
@@ -52,21 +52,12 @@ def read_crops(root, split, most, rng, cache=CACHE):
     for name, cells in chosen.groupby("file_name"):
         image = livecell.image(name).astype(np.int16)
         image -= np.int16(np.median(image))
-        for cell in cells.itertuples():
-            crops.append(_crop(image, cell))
-            labels.append(cell.culture)
+        labels += cells["culture"].tolist()
+        for cell, segmentation in zip(cells.itertuples(), segmentations(cells), strict=True):
+            alone = np.pad(image * decode(segmentation, image.shape), SIDE // 2)
+            y, x = int(cell.y + cell.h / 2), int(cell.x + cell.w / 2)
+            crops.append(alone[y : y + SIDE, x : x + SIDE])
     return np.array(crops), np.array(labels)
-
-
-def _crop(image, cell):
-    top = int(cell.y + cell.h / 2) - SIDE // 2
-    left = int(cell.x + cell.w / 2) - SIDE // 2
-    mask = rasterise(cell.polygon, (top, left, top + SIDE, left + SIDE))
-    crop = np.zeros((SIDE, SIDE), np.int16)
-    y0, x0 = max(top, 0), max(left, 0)
-    part = image[y0 : top + SIDE, x0 : left + SIDE]
-    crop[y0 - top : y0 - top + part.shape[0], x0 - left : x0 - left + part.shape[1]] = part
-    return crop * mask
 
 
 def measure_difficulty(root, train="train", test="test", most=600, epochs=20, seed=0, cache=CACHE):

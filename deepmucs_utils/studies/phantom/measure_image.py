@@ -30,14 +30,14 @@ SPECK_AREA = (8, 150)  # px², least and most
 BLOCK = 16  # px, side of the squares in which noise is estimated
 
 
-def measure_image(image, polygons):
+def measure_image(image, segmentations):
     """Measure one image.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width)
-    polygons : sequence of list of array_like
-        For each cell its parts ``[x0, y0, x1, y1, …]``, px.
+    segmentations : sequence
+        Of each cell, as `data.masks.decode` takes it.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def measure_image(image, polygons):
         For each cell with enough free edge, the mean grey level at each of `STEPS`.
     """
     placed, count = [], np.zeros(image.shape, np.int32)
-    for (top, left, _, _), mask in paint(polygons, *image.shape).masks:
+    for (top, left, _, _), mask in paint(segmentations, *image.shape).masks:
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         if w:
             window = np.s_[top + y : top + y + h, left + x : left + x + w]

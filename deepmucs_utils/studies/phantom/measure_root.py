@@ -95,8 +95,8 @@ def measure_root(root, splits=SPLITS, cache=CACHE, jobs=2, measure=measure_image
     return Measurement(summarise(cells, images, profiles), profiles, cells)
 
 
-def _measure_one(measure, livecell, name, polygons):
-    return measure(livecell.image(name), polygons)
+def _measure_one(measure, livecell, name, cells):
+    return measure(livecell.image(name), cells)
 
 
 def _pool_profiles(edges, cultures):

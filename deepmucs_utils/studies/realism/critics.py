@@ -1,18 +1,23 @@
-"""Classifiers that try to tell made patches from real ones, and how well they do.
+"""Classifiers that try to distinguish synthetic patches from real ones, and how well they do.
 
-Trained on some images, judged within each of the others: images differ more from each other than
-made patches differ from real ones, so only comparisons within an image count.
+They are trained on some images and tested within each of the others: images differ more from each
+other than synthetic patches differ from real ones, so only comparisons within an image count.
 """
+
+from functools import partial
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import GroupKFold
 
+from deepmucs_utils.studies.measures import autocorrelation, by_distance
+
 FOLDS = 5
-LEAST = 5  # things of each kind that an image must have to be judged
+LEAST = 5  # things of each kind that an image must have to count
 LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (0, 3), (3, 0))
-BANDS = np.linspace(0, 0.5, 7)  # cycles a px
+BANDS = np.linspace(0, 0.5, 7)  # cycles per px
+DISTANCES = np.arange(1, 9)  # px
 
 
 def patch_features(patches):
@@ -38,28 +43,14 @@ def patch_features(patches):
     columns = [mean, np.sqrt(variance)]
     columns += [(centred**power).sum((1, 2)) / number / variance ** (power / 2) for power in (3, 4)]
     columns += [centred.min((1, 2)), centred.max((1, 2))]
-    for dy, dx in LAGS:
-        first, second = _shifted(centred, dy, dx)
-        both = np.multiply(*_shifted(valid, dy, dx)).sum((1, 2))
-        columns.append((first * second).sum((1, 2)) / np.maximum(both, 1) / variance)
+    columns += [autocorrelation(centred, valid, [lag]) for lag in LAGS]
     if patches.shape[1] == 1:
         columns += list(power_spectrum(values).T)
     else:
-        step = np.rint(patches[:, 2]) * valid
-        for distance in range(1, 9):
-            at = step == distance
-            n = np.maximum(at.sum((1, 2)), 1)
-            columns.append((values * at).sum((1, 2)) / n)
-            columns.append(np.sqrt((values**2 * at).sum((1, 2)) / n))
+        step = np.rint(patches[:, 2]).astype(int) * valid
+        _, means, squares = by_distance(values, step, DISTANCES)
+        columns += list(np.stack([means, np.sqrt(squares)], axis=2).reshape(len(patches), -1).T)
     return np.stack(columns, axis=1)
-
-
-def _shifted(values, dy, dx):
-    """Two views of the last two axes, ``(dy, dx)`` apart."""
-    height, width = values.shape[-2:]
-    if dx < 0:
-        return values[..., : height - dy, -dx:], values[..., dy:, : width + dx]
-    return values[..., : height - dy, : width - dx], values[..., dy:, dx:]
 
 
 def power_spectrum(patches):
@@ -91,71 +82,30 @@ def forest_scores(train, labels, test, seed):
     return forest.predict_proba(patch_features(test))[:, 1]
 
 
-def cnn_scores(train, labels, test, seed, epochs=12, batch=64):
+def cnn_scores(train, labels, test, seed, epochs=12):
     """Scores of test patches by a small convolutional network on the raw pixels."""
-    import torch  # the only use of torch outside `segmentation`; composing needs none
-    from torch import nn
+    from deepmucs_utils.studies.classifier import texture_network, train_classifier
 
-    torch.manual_seed(seed)
-    channels = train.shape[1]
-    net = nn.Sequential(
-        nn.Conv2d(channels, 16, 3),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Conv2d(16, 32, 3),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.Conv2d(32, 32, 3, stride=2),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(32, 1),
-    )
-    x, y = (torch.as_tensor(np.asarray(a, np.float32)) for a in (train, labels))
-    steps = epochs * -(-len(x) // batch)
-    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps)
-    for _ in range(epochs):
-        for part in torch.randperm(len(x)).split(batch):
-            if len(part) < 2:
-                schedule.step()
-                continue
-            loss = nn.functional.binary_cross_entropy_with_logits(net(x[part])[:, 0], y[part])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    net.eval()
-    with torch.no_grad():
-        return net(torch.as_tensor(np.asarray(test, np.float32)))[:, 0].numpy()
+    build = partial(texture_network, train.shape[1])
+    real, synthetic = train_classifier(build, train, labels, seed, epochs, rate=5e-3)(test).T
+    return synthetic - real
 
 
 CRITICS = {"features": forest_scores, "CNN": cnn_scores}
 
 
-def _auc(labels, scores):
-    """Area under the ROC curve, by the mean rank of the ones (Mann and Whitney)."""
-    return _auc_of_ranks(labels, rankdata(scores))
-
-
-def _auc_of_ranks(labels, ranks):
-    ones = labels > 0.5
-    return (ranks[ones].mean() - (ones.sum() + 1) / 2) / (~ones).sum()
-
-
-def judge(real, made, critic, per=1, seed=0, replicates=1000):
-    """How well a critic tells made patches from real ones of the same image.
+def distinguish(real, synthetic, critic, per=1, seed=0, replicates=1000):
+    """How well a critic distinguishes synthetic patches from real ones of the same image.
 
     Parameters
     ----------
-    real, made : dict of str to ndarray of float32, shape (n, channels, h, w)
+    real, synthetic : dict of str to ndarray of float32, shape (n, channels, h, w)
         Patches by image.
     critic : callable
         One of `CRITICS`' values.
     per : int
         Patches of one thing (such as the ring of one cell), which stand one after the other; it
-        is judged by the mean of their scores.
+        counts by the mean of their scores.
     seed : int
     replicates : int
         Of the bootstrap over images and of the permutation within images.
@@ -167,22 +117,22 @@ def judge(real, made, critic, per=1, seed=0, replicates=1000):
         (95 % bootstrap interval over images), ``null_high`` (95 % quantile of the permutation
         null), ``images, judged`` (numbers of images, and of patches or things in them).
     """
-    names = [n for n in real if n in made and min(len(real[n]), len(made[n])) >= LEAST * per]
-    patches = np.concatenate([part[name] for name in names for part in (real, made)])
-    sizes = [len(part[name]) for name in names for part in (real, made)]
+    enough = LEAST * per
+    names = [n for n in real if n in synthetic and min(len(real[n]), len(synthetic[n])) >= enough]
+    parts = [part[name] for name in names for part in (real, synthetic)]
+    patches, sizes = np.concatenate(parts), [len(part) for part in parts]
     labels = np.repeat(np.tile([0, 1], len(names)), sizes)
-    image = np.repeat(np.repeat(np.arange(len(names)), 2), sizes)
+    image = np.repeat(np.arange(len(names)).repeat(2), sizes)
     scores = np.zeros(len(patches))
     for train, test in GroupKFold(min(FOLDS, len(names))).split(patches, labels, image):
         scores[test] = critic(patches[train], labels[train], patches[test], seed)
     labels, scores, image = (part.reshape(-1, per).mean(1) for part in (labels, scores, image))
-    own = [(labels[image == i], scores[image == i]) for i in range(len(names))]
-    aucs = np.array([_auc(*one) for one in own])
-    ranked = [(truth, rankdata(score)) for truth, score in own]
+    ranked = [(labels[image == i] > 0.5, rankdata(scores[image == i])) for i in range(len(names))]
+    aucs = np.array([_auc(truth, ranks) for truth, ranks in ranked])
     rng = np.random.default_rng(seed)
     draws = aucs[rng.integers(len(aucs), size=(replicates, len(aucs)))].mean(1)
     null = [
-        np.mean([_auc_of_ranks(rng.permutation(truth), ranks) for truth, ranks in ranked])
+        np.mean([_auc(rng.permutation(truth), ranks) for truth, ranks in ranked])
         for _ in range(replicates)
     ]
     return {
@@ -193,3 +143,8 @@ def judge(real, made, critic, per=1, seed=0, replicates=1000):
         "images": len(names),
         "judged": len(scores),
     }
+
+
+def _auc(ones, ranks):
+    """Area under the ROC curve, by the mean rank of the ones (Mann and Whitney)."""
+    return (ranks[ones].mean() - (ones.sum() + 1) / 2) / (~ones).sum()

@@ -2,16 +2,14 @@
 
 If pixels beyond a cell's matte, or an image with all mattes blanked, told which culture was pasted
 there, a network could learn that instead of the cells. Both are guessed here from noise statistics
-and held against a permutation null, with whole backgrounds held out.
+and compared with a permutation null, with whole backgrounds held out.
 
 One confound stays, and no composition can remove it: in LIVECell every culture comes from its own
 plate, wells and focus, so what is inside a matte carries these along with the biology.
 """
 
-import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -21,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
-from deepmucs_utils.data.masks import decode
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.cells import REACH, distance_to
 from deepmucs_utils.studies.realism.critics import patch_features
+from deepmucs_utils.studies.realism.field_statistics import read_scenes
 
 WITHIN = 16.0  # px from the cell
 SIDE = 64  # px, side of the window that is looked at around a cell
@@ -58,67 +56,54 @@ def guess_cultures(folder, seed=0, permutations=50):
         If the set has fewer than two backgrounds or cultures.
     """
     folder = Path(folder)
-    coco = json.loads((folder / "annotations.json").read_text())
-    provenance = pd.read_parquet(folder / "provenance.parquet")
+    provenance = pd.read_parquet(folder / "provenance.parquet").sort_values("annotation_id")
     if provenance["background"].nunique() < 2 or provenance["culture"].nunique() < 2:
         raise DeepMuCSError(
             f"{folder}: expected at least two backgrounds and two cultures to guess from; compose "
             "a larger set."
         )
-    names = {category["id"]: category["name"] for category in coco["categories"]}
-    background = provenance.groupby("image_id")["background"].first()
     rings, images = [], []
-    for entry in coco["images"]:
-        cells = [cell for cell in coco["annotations"] if cell["image_id"] == entry["id"]]
-        pixels = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
-        masks = [decode(cell["segmentation"], pixels.shape) for cell in cells]
-        outside = distance_to(np.any(masks, axis=0)) > REACH
-        own = background[entry["id"]]
-        cultures = [names[cell["category_id"]] for cell in cells]
-        rings += [
-            (ring, culture, own)
-            for ring, culture in zip(_rings(pixels, outside, masks), cultures, strict=True)
-            if ring is not None
-        ]
-        images.append((_blanked(pixels, outside), set(cultures), own))
+    scenes = zip(provenance.groupby("image_id"), read_scenes(folder), strict=True)
+    for (_, cells), (pixels, scene) in scenes:
+        outside = distance_to(scene.mask) > REACH
+        deviation = pixels.astype(np.float32) - np.median(pixels)
+        background = cells["background"].iloc[0]
+        found = zip(_rings(deviation, outside, scene), cells["culture"], strict=True)
+        rings += [(ring, culture, background) for ring, culture in found if ring is not None]
+        images.append((_planes(deviation, outside), set(cells["culture"]), background))
     rng = np.random.default_rng(seed)
-    features = patch_features(np.array([ring for ring, _, _ in rings]))
-    labels = np.array([culture for _, culture, _ in rings])
-    groups = pd.factorize(np.array([own for *_, own in rings]))[0]
+    planes, labels, backgrounds = zip(*rings, strict=True)
+    groups = pd.factorize(np.array(backgrounds))[0]
+    features = patch_features(np.array(planes))
     return {
-        "ring": _against_null(features, [labels], groups, rng, permutations),
+        "ring": _against_null(features, [np.array(labels)], groups, rng, permutations),
         "image": _guess_present(images, rng, permutations),
     }
 
 
-def _rings(pixels, outside, masks):
+def _rings(deviation, outside, scene):
     """Pixels outside every matte near each cell, as patches with validity; None where too few."""
     half = SIDE // 2
-    padded = np.pad(pixels.astype(np.float32) - np.median(pixels), half)
-    for mask in masks:
-        y, x = np.rint(np.mean(np.nonzero(mask), axis=1)).astype(int)
+    deviation, outside = np.pad(deviation, half), np.pad(outside, half)
+    owner = np.pad(scene.owner, half, constant_values=-1)
+    for row, ((top, left, *_), mask) in enumerate(scene.masks):
+        y, x = np.rint(np.mean(np.nonzero(mask), axis=1) + (top, left)).astype(int)
         window = np.s_[y : y + SIDE, x : x + SIDE]
-        near = distance_to(np.pad(mask, half)[window]) <= WITHIN + REACH
-        valid = np.pad(outside, half)[window] & near
-        if valid.sum() < LEAST:
-            yield None
-            continue
-        planes = [padded[window] * valid, valid, np.zeros_like(padded[window])]
-        yield np.array(planes, np.float32)
+        valid = outside[window] & (distance_to(owner[window] == row) <= WITHIN + REACH)
+        yield _planes(deviation[window], valid) if valid.sum() >= LEAST else None
 
 
-def _blanked(pixels, outside):
-    """Noise statistics of an image without its mattes."""
-    deviation = (pixels.astype(np.float32) - np.median(pixels)) * outside
-    planes = [deviation, outside, np.zeros_like(deviation)]
-    return patch_features(np.array([planes], np.float32))[0]
+def _planes(deviation, valid):
+    """Deviation, validity and no distance, as `patch_features` takes them; float32."""
+    return np.array([deviation * valid, valid, np.zeros_like(deviation)], np.float32)
 
 
 def _guess_present(images, rng, permutations):
-    """For every culture that some images have and some lack: is it there?"""
-    features = np.array([found for found, _, _ in images])
-    groups = pd.factorize(np.array([own for *_, own in images]))[0]
-    there = [np.array([culture in held for _, held, _ in images]) for culture in CULTURE_NAMES]
+    """Which cultures an image has, of those that some images have and some lack."""
+    planes, cultures, backgrounds = zip(*images, strict=True)
+    features = np.concatenate([patch_features(one[None]) for one in planes])
+    groups = pd.factorize(np.array(backgrounds))[0]
+    there = [np.array([culture in held for held in cultures]) for culture in CULTURE_NAMES]
     there = [y for y in there if LEAST_IMAGES <= y.sum() <= len(y) - LEAST_IMAGES]
     if not there:
         return None
@@ -147,10 +132,10 @@ def _accuracy(features, labels, groups):
     guesses = np.empty(len(labels), labels.dtype)
     folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
     for train, test in folds.split(features, labels, groups):
-        if len(np.unique(labels[train])) < 2:
+        known = len(np.unique(labels[train]))
+        if known < 2:
             guesses[test] = labels[train][0]
             continue
-        known = len(np.unique(labels[train]))
         lda = LinearDiscriminantAnalysis("lsqr", shrinkage="auto", priors=[1 / known] * known)
         model = make_pipeline(StandardScaler(), lda)
         guesses[test] = model.fit(features[train], labels[train]).predict(features[test])

@@ -1,6 +1,6 @@
 """What a field of view holds, real or composed: how full it is, who touches whom, how much debris.
 
-Patches can be told from nothing and the whole still look wrong. These are the differences that one
+Patches may be indistinguishable and the whole still look wrong. These are the differences that one
 sees from further away, in numbers.
 """
 
@@ -29,7 +29,7 @@ def read_scenes(folder):
     ------
     image : ndarray of uint8, shape (height, width)
     scene : Scene
-        A row a cell; the masks of a set are disjoint.
+        One row per cell; the masks of a set are disjoint.
     """
     folder = Path(folder)
     coco = json.loads((folder / "annotations.json").read_text())
@@ -39,18 +39,6 @@ def read_scenes(folder):
     for entry in coco["images"]:
         image = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
         yield image, paint(codes[entry["id"]], *image.shape)
-
-
-def centres(scene):
-    """Middles of the cells' boxes.
-
-    Returns
-    -------
-    ndarray of float, shape (rows, 2)
-        Row and column, px.
-    """
-    boxes = np.array([box for box, _ in scene.masks], float).reshape(-1, 4)
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 def measure_field(image, scene):
@@ -67,13 +55,14 @@ def measure_field(image, scene):
         ``cells``; ``cover, touching, enclosed, large``: shares of the image that cells cover, of
         cells that touch another, whose outline is by more than half in contact, and that are
         large by LIVECell's limits; ``nearest``: median distance from a cell's centre to the next
-        one, px (NaN with a single cell); ``specks``: artefacts in 10⁵ px²
-        free of cells, NaN where less is free than a twentieth of the image.
+        one, px (NaN with a single cell); ``specks``: artefacts per 10⁵ px² free of cells, NaN where
+        less is free than a twentieth of the image.
     """
     lengths, touching = contacts(scene)
     close = np.array([sum(around.values()) for around in touching])
     areas = np.array([mask.sum() for _, mask in scene.masks])
-    middles = centres(scene)
+    boxes = np.array([box for box, _ in scene.masks], float).reshape(-1, 4)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     specks, searched = find_artefacts(image, scene.mask)
     return {
         "cells": float(len(areas)),
@@ -108,7 +97,7 @@ def compare_fields(fields):
     return found
 
 
-def describe_fields(found):
+def fields_table(found):
     """Fields as a table to read: the median image, and in brackets the least and the most.
 
     Parameters
@@ -119,15 +108,7 @@ def describe_fields(found):
     Returns
     -------
     DataFrame of str
-        A row a quantity, a column a kind.
+        One row per quantity, one column per kind.
     """
-    return pd.DataFrame(
-        {
-            kind: {
-                name: "{1:.3g} ({0:.3g} to {2:.3g})".format(*own)
-                for name, own in values.items()
-                if name != "images"
-            }
-            for kind, values in found.items()
-        }
-    )
+    table = pd.DataFrame(found).drop(index="images")
+    return table.map(lambda limits: "{1:.3g} ({0:.3g} to {2:.3g})".format(*limits))

@@ -4,36 +4,36 @@ Everything is compared within an image, between the area that our way (or the na
 on Telea inpainting) altered and the area that it left alone.
 """
 
-import json
 import zlib
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Memory, Parallel, delayed
 from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
 from deepmucs_utils.data.masks import paint, segmentations
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_text
+from deepmucs_utils.files import write_json
 from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
+from deepmucs_utils.studies.measures import by_distance
 from deepmucs_utils.studies.realism.critics import (
     CRITICS,
+    DISTANCES,
     LAGS,
-    judge,
+    distinguish,
     patch_features,
     power_spectrum,
 )
 from deepmucs_utils.studies.realism.culture_leaks import guess_cultures
 from deepmucs_utils.studies.realism.field_statistics import (
     compare_fields,
-    describe_fields,
+    fields_table,
     measure_field,
     read_scenes,
 )
@@ -44,20 +44,21 @@ MOST_IMAGES = 48
 LEAK_IMAGES = 120  # of the published recipe
 DENSE_IMAGES = 40
 MOST_FIELDS = 48
-DISTANCES = np.arange(1, 9)  # px
+LEAST_PIXELS = 5  # of a ring at a distance
 
 
 def measure_realism(
     root, out, images=MOST_IMAGES, critics=tuple(CRITICS), seed=0, jobs=2, cache=CACHE
 ):
-    """Measure how well composites of a root can be told from its real images.
+    """Measure how well composites of a root can be distinguished from its real images.
 
     Parameters
     ----------
     root : path-like
         LIVECell or its phantom; all its splits.
     out : path-like
-        Folder for ``realism.json`` and the sets that are composed for it.
+        Folder for ``realism.json``, the sets that are composed for it and what is measured on the
+        way, from which an interrupted study resumes.
     images : int
         Real images looked at, at most; as many of each culture as there are.
     critics : sequence of str
@@ -68,38 +69,39 @@ def measure_realism(
     Returns
     -------
     dict
-        ``judged`` (list: ``probe, way, critic`` and what `critics.judge` gives), ``cleared`` and
-        ``rings`` (statistics by way), ``fields`` (see `fields.compare_fields`), ``leaks`` (see
-        `leaks.guess_cultures`) and ``root_images``.
+        ``judged`` (list: ``probe, way, critic`` and what `critics.distinguish` gives), ``cleared``
+        and ``rings`` (statistics by way), ``fields`` (see `field_statistics.compare_fields`),
+        ``leaks`` (see `culture_leaks.guess_cultures`) and ``root_images``.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    livecell = LiveCell(root)
+    out, livecell = Path(out), LiveCell(root)
+    memory = Memory(out / "partial", verbose=0)
     chosen = choose_images(livecell, images, seed, cache)
-    tasks = (delayed(_probe)(livecell.image_path(name), cells) for name, cells in chosen)
+    names = [name for name, _ in chosen]
+    probe = memory.cache(_probe)
+    tasks = (delayed(probe)(livecell, name, segmentations(cells)) for name, cells in chosen)
     probes = Parallel(n_jobs=jobs, return_as="generator")(tasks)
     probes = list(tqdm(probes, "probes", len(chosen), unit="image", disable=None))
-    cleared, rings, ring_patches_ = (
-        _by_way([name for name, _ in chosen], [probe[place] for probe in probes])
-        for place in range(3)
-    )
+    cleared, rings, ring_patches_ = (_by_way(names, found) for found in zip(*probes, strict=True))
     judged = []
     pairs = [("cleared area", cleared, 1), ("ring", ring_patches_, PER_RING)]
     work = [(*pair, way, critic) for pair in pairs for way in WAYS for critic in critics]
-    for probe, found, per, way, critic in tqdm(work, "critics", disable=None):
-        result = judge(found["real"], found[way], CRITICS[critic], per, seed)
-        judged.append({"probe": probe, "way": way, "critic": critic} | result)
-    sparse = _compose(root, out / "published", "DeepMuCS800", LEAK_IMAGES, seed, jobs, cache)
-    dense = _compose(root, out / "dense", "Dense_train", DENSE_IMAGES, seed, jobs, cache)
-    images = ((livecell.image(name), cells) for name, cells in chosen)
-    kinds = {
-        "real": ((image, _scene(image, cells)) for image, cells in images),
-        "published recipe": read_scenes(sparse),
-        "dense": read_scenes(dense),
+    for kind, found, per, way, critic in tqdm(work, "critics", disable=None):
+        measure = memory.cache(distinguish)
+        result = measure(found["real"], found[way], CRITICS[critic], per, seed)
+        judged.append({"probe": kind, "way": way, "critic": critic} | result)
+    sets = {
+        name: _compose(root, out / folder, recipe, number, seed, jobs, cache)
+        for name, folder, recipe, number in (
+            ("published recipe", "published", "DeepMuCS800", LEAK_IMAGES),
+            ("dense", "dense", "Dense_train", DENSE_IMAGES),
+        )
     }
+    real = ((livecell.image(name), segmentations(cells)) for name, cells in chosen)
+    scenes = {"real": ((image, paint(cells, *image.shape)) for image, cells in real)}
+    scenes |= {name: read_scenes(folder) for name, folder in sets.items()}
     fields = {
-        kind: [measure_field(*scene) for scene in islice(scenes, MOST_FIELDS)]
-        for kind, scenes in kinds.items()
+        kind: [measure_field(*scene) for scene in islice(found, MOST_FIELDS)]
+        for kind, found in scenes.items()
     }
     result = {
         "root_images": len(chosen),
@@ -107,9 +109,9 @@ def measure_realism(
         "cleared": {way: _noise_statistics(found) for way, found in cleared.items()},
         "rings": {way: edge_statistics(found) for way, found in rings.items()},
         "fields": compare_fields(fields),
-        "leaks": guess_cultures(sparse, seed),
+        "leaks": memory.cache(guess_cultures)(sets["published recipe"], seed),
     }
-    write_text(out / "realism.json", json.dumps(result, indent=1))
+    write_json(out / "realism.json", result)
     return result
 
 
@@ -129,31 +131,26 @@ def choose_images(livecell, images, seed, cache):
     list of (str, DataFrame)
         File names, and their rows of the index.
     """
-    rng = np.random.default_rng(seed)
-    by_culture = {}
-    for split in SPLITS:
-        if livecell.has_split(split):
-            index = read_index(livecell, split, cache)
-            for name, cells in index.groupby("file_name"):
-                by_culture.setdefault(cells["culture"].iloc[0], []).append((name, cells))
-    if not by_culture:
+    found = [
+        image
+        for split in SPLITS
+        if livecell.has_split(split)
+        for image in read_index(livecell, split, cache).groupby("file_name")
+    ]
+    if not found:
         raise DeepMuCSError(f"{livecell.root}: no annotations; expected those of a split.")
-    each = -(-images // len(by_culture))
-    chosen = []
-    for found in by_culture.values():
-        chosen += [found[place] for place in sorted(rng.permutation(len(found))[:each])]
-    return chosen
+    cultures = pd.Series([cells["culture"].iloc[0] for _, cells in found])
+    each = -(-images // cultures.nunique())
+    rng = np.random.default_rng(seed)
+    places = cultures.groupby(cultures, sort=False).indices.values()
+    return [found[place] for of in places for place in sorted(rng.permutation(of)[:each])]
 
 
-def _scene(image, cells):
-    return paint(segmentations(cells), *image.shape)
-
-
-def _probe(path, cells):
+def _probe(livecell, name, cells):
     """Cleared patches, rings, and patches on the rings of one image."""
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    scene = _scene(image, cells)
-    rng = np.random.default_rng(zlib.crc32(Path(path).name.encode()))
+    image = livecell.image(name)
+    scene = paint(cells, *image.shape)
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     cleared = cleared_patches(image, scene.mask, rng)
     rings = ring_patches(image, scene, rng)
     patches = {
@@ -165,13 +162,12 @@ def _probe(path, cells):
 
 
 def _by_way(names, found):
-    """``{way: {image: …}}`` from one ``{way: …}`` an image."""
-    ways = ("real", *WAYS)
+    """``{way: {image: …}}`` from one ``{way: …}`` per image."""
     return {
         way: {
             name: own[way] for name, own in zip(names, found, strict=True) if len(own.get(way, ()))
         }
-        for way in ways
+        for way in ("real", *WAYS)
     }
 
 
@@ -181,11 +177,11 @@ def _noise_statistics(patches):
     for own in patches.values():
         features = patch_features(own).mean(0)
         rows.append([features[1], *features[6 : 6 + len(LAGS)], *power_spectrum(own[:, 0]).mean(0)])
-    mean = np.mean(rows, axis=0).tolist()
+    sd, *mean = np.mean(rows, axis=0).tolist()
     return {
-        "sd": mean[0],
-        "correlation": {f"{dy},{dx}": r for (dy, dx), r in zip(LAGS, mean[1:], strict=False)},
-        "log_power": mean[1 + len(LAGS) :],
+        "sd": sd,
+        "correlation": {f"{dy},{dx}": r for (dy, dx), r in zip(LAGS, mean, strict=False)},
+        "log_power": mean[len(LAGS) :],
         "images": len(rows),
     }
 
@@ -201,34 +197,30 @@ def edge_statistics(rings):
     Returns
     -------
     dict
-        ``mean`` and ``sd`` at `DISTANCES` and ``derivative`` (grey levels, and grey levels a px),
+        ``mean`` and ``sd`` at `DISTANCES` and ``derivative`` (grey levels, and grey levels per px),
         ``images``.
     """
-    rows = []
-    for own in rings.values():
-        profile = np.full((len(own), 2 * len(DISTANCES) + 1), np.nan)
-        for row, ring in enumerate(own):
-            step = np.rint(ring.distance) * ring.valid
-            for place, distance in enumerate(DISTANCES):
-                values = ring.deviation[step == distance]
-                if len(values) >= 5:
-                    profile[row, place] = values.mean()
-                    profile[row, len(DISTANCES) + place] = values.std()
-            profile[row, -1] = _normal_derivative(ring, at=5)
-        rows.append(np.nanmean(profile, axis=0))
-    mean = np.nanmean(rows, axis=0).tolist()
+    images = [np.nanmean([_edge(ring) for ring in own], axis=0) for own in rings.values()]
+    *profile, derivative = np.nanmean(images, axis=0).tolist()
     count = len(DISTANCES)
-    return {"mean": mean[:count], "sd": mean[count:-1], "derivative": mean[-1], "images": len(rows)}
+    return {
+        "mean": profile[:count],
+        "sd": profile[count:],
+        "derivative": derivative,
+        "images": len(images),
+    }
 
 
-def _normal_derivative(ring, at):
-    """Mean absolute derivative along the outward normal at a distance, grey levels a px."""
-    along = np.gradient(ring.deviation)
-    normal = np.gradient(ring.distance)
+def _edge(ring, at=5):
+    """Mean and SD at each distance, and the mean absolute derivative along the normal at one."""
+    step = np.rint(ring.distance).astype(int) * ring.valid
+    n, mean, square = by_distance(ring.deviation, step, DISTANCES)
+    profile = np.stack([mean, np.sqrt(np.maximum(square - mean**2, 0))])
+    profile[:, n < LEAST_PIXELS] = np.nan
+    along, normal = np.gradient(ring.deviation), np.gradient(ring.distance)
     edge = ring.valid & (np.abs(ring.distance - at) <= 0.5)
-    if edge.sum() < 5:
-        return np.nan
-    return float(np.abs(along[0] * normal[0] + along[1] * normal[1])[edge].mean())
+    slope = np.abs(along[0] * normal[0] + along[1] * normal[1])[edge]
+    return [*profile.ravel(), slope.mean() if len(slope) >= LEAST_PIXELS else np.nan]
 
 
 def _compose(root, folder, name, images, seed, jobs, cache):
@@ -239,7 +231,7 @@ def _compose(root, folder, name, images, seed, jobs, cache):
     return compose_set(root, folder, recipe, seed, jobs=jobs, cache=cache)
 
 
-def report(result):
+def as_text(result):
     """The measurements as tables, in text.
 
     Parameters
@@ -251,17 +243,20 @@ def report(result):
     -------
     str
     """
-    judged = pd.DataFrame(result["judged"]).round(3)
     seams = pd.Series({way: found["derivative"] for way, found in result["rings"].items()})
-    leaks = {name: leak for name, leak in result["leaks"].items() if leak}
-    parts = [
-        "AUC within held-out images, mean and 95 % interval over images (0.5: not told apart)",
-        judged.to_string(index=False),
-        "Seam index: normal derivative 5 px outside the mask, over that of real cells",
-        (seams / seams["real"]).round(3).to_string(),
-        "Cultures guessed from outside the mattes: balanced accuracy against a permutation null",
-        pd.DataFrame(leaks).T.round(3).to_string(),
-        "What an image holds: median, and least to most",
-        describe_fields(result["fields"]).to_string(),
-    ]
-    return "\n".join(f"{part}\n" if place % 2 else part for place, part in enumerate(parts))
+    leaks = pd.DataFrame({name: leak for name, leak in result["leaks"].items() if leak}).T
+    tables = {
+        "AUC within held-out images, mean and 95 % interval over images (0.5: indistinguishable)": (
+            pd.DataFrame(result["judged"]).round(3).to_string(index=False)
+        ),
+        "Seam index: normal derivative 5 px outside the mask, over that of real cells": (
+            (seams / seams["real"]).round(3).to_string()
+        ),
+        "Cultures guessed from outside the mattes: balanced accuracy against a permutation null": (
+            leaks.round(3).to_string()
+        ),
+        "What an image holds: median, and least to most": (
+            fields_table(result["fields"]).to_string()
+        ),
+    }
+    return "\n\n".join(f"{title}\n{table}" for title, table in tables.items())

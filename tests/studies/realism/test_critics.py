@@ -6,8 +6,8 @@ from sklearn.metrics import roc_auc_score
 from deepmucs_utils.studies.realism.critics import (
     LAGS,
     cnn_scores,
+    distinguish,
     forest_scores,
-    judge,
     patch_features,
     power_spectrum,
 )
@@ -29,12 +29,12 @@ def others(**options):
 
 
 def brightness(train, labels, test, seed):
-    """A critic that knows that made patches are brighter."""
+    """A critic that knows that synthetic patches are brighter."""
     return test.mean((1, 2, 3))
 
 
 def test_the_forest_finds_a_slight_blur():
-    found = judge(images(), others(sigma=0.5), forest_scores)
+    found = distinguish(images(), others(sigma=0.5), forest_scores)
     assert found["low"] > 0.9
     assert found["images"] == 5 and found["judged"] == 120
 
@@ -48,22 +48,22 @@ def test_the_network_finds_a_slight_blur():
 
 
 def test_where_there_is_nothing_a_critic_finds_nothing():
-    assert judge(images(), others(), forest_scores)["auc"] < 0.62
+    assert distinguish(images(), others(), forest_scores)["auc"] < 0.62
 
 
 def test_differences_between_images_alone_count_for_nothing():
-    real, made = images(), others()
+    real, synthetic = images(), others()
     for n in real:
         real[n] += n
-        made[n] += n
-    found = judge(real, made, brightness)
+        synthetic[n] += n
+    found = distinguish(real, synthetic, brightness)
     assert found["low"] < 0.5 < found["high"]
 
 
-def test_patches_of_one_thing_are_judged_together():
-    real, made = images(number=100), images(first=100, number=100)
-    made = {n: patches + 0.05 for n, patches in made.items()}
-    single, together = (judge(real, made, brightness, per=per) for per in (1, 10))
+def test_patches_of_one_thing_count_together():
+    real, synthetic = images(number=100), images(first=100, number=100)
+    synthetic = {n: patches + 0.05 for n, patches in synthetic.items()}
+    single, together = (distinguish(real, synthetic, brightness, per=per) for per in (1, 10))
     assert together["judged"] == single["judged"] / 10
     assert single["auc"] < 0.85 < together["auc"]
     assert single["null_high"] < together["null_high"] < single["auc"]

@@ -5,9 +5,8 @@ from deepmucs_utils.data.masks import paint
 from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
 from deepmucs_utils.studies.realism.field_statistics import (
-    centres,
     compare_fields,
-    describe_fields,
+    fields_table,
     measure_field,
     read_scenes,
 )
@@ -49,7 +48,7 @@ def test_fields_are_compared_by_their_least_median_and_most():
     rows = [{"cells": n, "cover": n / 10} for n in (1.0, 2.0, 6.0)]
     found = compare_fields({"real": rows})
     assert found == {"real": {"cells": [1, 2, 6], "cover": [0.1, 0.2, 0.6], "images": 3}}
-    assert describe_fields(found)["real"].to_dict() == {
+    assert fields_table(found)["real"].to_dict() == {
         "cells": "2 (1 to 6)",
         "cover": "0.2 (0.1 to 0.6)",
     }
@@ -66,4 +65,3 @@ def test_a_sets_scenes_are_its_masks(root, some, tmp_path):
             assert np.array_equal(scene.owner[y0:y1, x0:x1] == row, mask)
             assert mask.any(0).all() or mask.any(1).any()
         assert scene.mask.sum() == sum(mask.sum() for _, mask in scene.masks)
-        assert centres(scene).shape == (len(scene.masks), 2)
