@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from hotcoco import mask as rle
 
-from deepmucs_utils.evaluation.matching import average_precision, culture_names
+from deepmucs_utils.evaluation.matching import average_precision, culture_names, ranked
 
 ERRORS = ("class", "localisation", "both", "duplicate", "background", "missed")
 FOUND = 0.5  # overlap at which a detection finds a cell
@@ -184,10 +184,11 @@ def _corrected(matches, culture, error, labelled):
     aimed = aimed.drop_duplicates("cell").join(cells[["culture", "found"]], "cell", rsuffix="_true")
     right = aimed[~aimed["found"].astype(bool) & (aimed["culture_true"] == culture)]
     kept = ~np.isin(matches.record, faulty.index)
-    score = np.concatenate([matches.score[kept], right["score"]])
-    order = np.argsort(-score, kind="stable")
-    image = np.concatenate([matches.image[kept], right["image"]]).astype(int)[order]
     true = np.ones((1, len(right)), bool)
-    hit = np.concatenate([matches.hit[:, kept], true], axis=1)[:, order]
-    counted = np.concatenate([matches.counted[:, kept], true], axis=1)[:, order]
-    return replace(matches, image=image, hit=hit, counted=counted)
+    return ranked(
+        np.concatenate([matches.score[kept], right["score"]]),
+        matches.cells,
+        image=np.concatenate([matches.image[kept], right["image"]]).astype(int),
+        hit=np.concatenate([matches.hit[:, kept], true], axis=1),
+        counted=np.concatenate([matches.counted[:, kept], true], axis=1),
+    )

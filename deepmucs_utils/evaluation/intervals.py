@@ -8,7 +8,7 @@ import pandas as pd
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES
-from deepmucs_utils.evaluation.metrics import METRICS, evaluate, metric_rows
+from deepmucs_utils.evaluation.metrics import METRICS, count_key, evaluate, metric_rows
 from deepmucs_utils.evaluation.resampling import resample
 
 
@@ -136,7 +136,7 @@ def evaluate_with_intervals(matched, replicates=1000, seed=0, confidence=0.95) -
             for name in wanted:
                 for values in numbers.values():
                     values[f"{name} interval"] = [np.nan, np.nan]
-            if not metrics[iou_type]["n" if area == "all" else f"n{area[0]}"]:
+            if not metrics[iou_type][count_key(wanted[0])]:
                 continue
             found = resample({"": matched}, wanted, iou_type, replicates, seed)
             drawn[iou_type, area] = found

@@ -66,6 +66,13 @@ class ClassMatches:
         return replace(self, hit=self.hit[:1], counted=self.counted[:1], cell=self.cell[:1])
 
 
+def ranked(score, cells, **arrays) -> ClassMatches:
+    """Matches in falling order of score, from arrays whose last axis is that of detections."""
+    order = np.argsort(-score, kind="stable")
+    arrays = {name: values[..., order] for name, values in arrays.items()}
+    return ClassMatches(score=score[order], cells=cells, **arrays)
+
+
 @dataclass(frozen=True)
 class Matched:
     """One model's detections on one set; each matching is made when first needed, and once.
@@ -168,15 +175,12 @@ class Matched:
 
         A hit is still a cell of the detection's own culture.
         """
-        parts = list(self.by_culture(iou_type).values())
-        together = [
-            np.concatenate([getattr(part.at_half(), name) for part in parts], axis=-1)
+        parts = [matches.at_half() for matches in self.by_culture(iou_type).values()]
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts], axis=-1)
             for name in ("image", "hit", "counted", "record", "cell", "score")
-        ]
-        order = np.argsort(-together[-1], kind="stable")
-        image, hit, counted, record, cell, score = (values[..., order] for values in together)
-        cells = np.sum([part.cells for part in parts], axis=0)
-        return ClassMatches(image, hit, counted, cells, record, cell, score)
+        }
+        return ranked(cells=np.sum([part.cells for part in parts], axis=0), **joined)
 
 
 def match_files(ground_truth, predictions) -> Matched:
@@ -251,16 +255,16 @@ def _arrange(entries, position):
     score, image, record, by_overlap = (
         np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)
     )
-    order = np.argsort(-score, kind="stable")
-    found, ignored, cell = by_overlap[:, :, order]
+    found, ignored, cell = by_overlap
     counted = ignored == 0
     hit = (found > 0) & counted
-    return ClassMatches(
-        image[order], hit, counted, cells, record[order], np.where(hit, cell - 1, -1), score[order]
+    cell = np.where(hit, cell - 1, -1)
+    return ranked(
+        score, image=image, hit=hit, counted=counted, cells=cells, record=record, cell=cell
     )
 
 
-def average_precision(matches, weights=None, among=None):
+def average_precision(matches, weights=None, among=None) -> tuple[np.ndarray, np.ndarray]:
     """AP of one culture at each overlap, in weighted sets of images, all sets at once.
 
     Parameters
@@ -306,7 +310,7 @@ def _running_sum(weights):
     return np.cumsum(weights, axis=0, dtype=np.int32)
 
 
-def interpolated_precision(precision, recall):
+def interpolated_precision(precision, recall) -> tuple[np.ndarray, np.ndarray]:
     """COCO's interpolation: at each of 101 recalls the best precision at that recall or beyond.
 
     The curve falls only at detections that found a cell, so it is a staircase with one step for
@@ -329,7 +333,7 @@ def interpolated_precision(precision, recall):
     return best, np.diff(reached, axis=0, prepend=0)
 
 
-def interpolated_ap(precision, recall):
+def interpolated_ap(precision, recall) -> np.ndarray:
     """Mean of the interpolated precision over the 101 recalls: the AP, between 0 and 1.
 
     Parameters

@@ -2,7 +2,7 @@
 
 A prediction is right when it has the class of a cell and overlaps it enough. AP is the area under
 the precision-recall curve, averaged over ten overlaps (IoU 0.50 to 0.95) and over the cultures
-that occur. The counting is hotcoco's, which gives pycocotools' numbers in a fraction of the time.
+that occur.
 """
 
 import math
@@ -49,7 +49,13 @@ def metric_rows(metric):
     return slice(row, row + 1), area
 
 
-def evaluate(matched):
+def count_key(metric) -> str:
+    """Key of the number of cells that a metric rests on: ``n``, or ``ns, nm, nl`` of a range."""
+    area = metric_rows(metric)[1]
+    return "n" if area == "all" else f"n{area[0]}"
+
+
+def evaluate(matched) -> dict:
     """Detection and segmentation metrics of one model on one set.
 
     Parameters
@@ -129,18 +135,14 @@ def blank_few(values, min_cells=0, min_bin=MIN_BIN):
     dict
     """
 
-    def too_few(key):
-        area = METRICS.get(key.removesuffix(" interval"), (None, "all"))[1]
-        short = area != "all" and values["n" + area[0]] < min_bin
-        return values["n"] < min_cells or short
-
-    names = {name + end for name in (*METRICS, "AR") for end in ("", " interval")}
-    blank = {
-        key: [math.nan, math.nan] if isinstance(value, list) else math.nan
-        for key, value in values.items()
-        if key in names and too_few(key)
-    }
-    return values | blank
+    blanked = dict(values)
+    for name in (*METRICS, "AR"):
+        key = count_key(name)
+        if values["n"] < min_cells or (key != "n" and values[key] < min_bin):
+            blanked[name] = math.nan
+            if f"{name} interval" in values:
+                blanked[f"{name} interval"] = [math.nan, math.nan]
+    return blanked
 
 
 def reportable(metrics):
@@ -160,7 +162,7 @@ def reportable(metrics):
     return blanked | {"pooled": pooled}
 
 
-def write_metrics(metrics, out_dir):
+def write_metrics(metrics, out_dir) -> Path:
     """Write `reportable` metrics as ``metrics.json``, with full precision, NaN as null.
 
     Parameters
@@ -190,8 +192,8 @@ def with_nan(metrics):
     return math.nan if metrics is None else metrics
 
 
-def per_class_table(metrics, iou_type="segm", min_cells=MIN_CELLS, min_bin=MIN_BIN):
-    """AP by culture with the number of cells that each number stands on.
+def per_class_table(metrics, iou_type="segm", min_cells=MIN_CELLS, min_bin=MIN_BIN) -> pd.DataFrame:
+    """AP by culture with the number of cells that each number rests on.
 
     Parameters
     ----------
@@ -204,7 +206,7 @@ def per_class_table(metrics, iou_type="segm", min_cells=MIN_CELLS, min_bin=MIN_B
     Returns
     -------
     pandas.DataFrame
-        One row a culture (its name in print); columns n, AP, AP50, AP75, AR, then ns, APs, nm,
+        One row per culture (its name in print); columns n, AP, AP50, AP75, AR, then ns, APs, nm,
         APm, nl, APl.
     """
     rows = {

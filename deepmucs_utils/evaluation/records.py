@@ -1,8 +1,8 @@
 """Read ground truth and predictions from COCO files, and refuse what cannot be evaluated.
 
 COCO's own readers accept nearly anything: a mask of the wrong size counts as an object of area
-zero, a misspelt image id as a detection nowhere, and both quietly lower the AP. Here each record is
-looked at once, and the first faulty one is named.
+zero, a misspelt image id as a detection nowhere, and both silently lower the AP. Here each record
+is checked once, and the first faulty one is named.
 """
 
 import json
@@ -14,11 +14,16 @@ from hotcoco import mask as rle
 
 from deepmucs_utils.errors import DeepMuCSError
 
-ANNOTATION_KEYS = ("image_id", "category_id", "bbox", "area", "segmentation")
+#: Keys that each record of a section has.
+SECTIONS = {
+    "images": ("id", "height", "width"),
+    "categories": ("id", "name"),
+    "annotations": ("image_id", "category_id", "bbox", "area", "segmentation"),
+}
 PREDICTION_KEYS = ("image_id", "category_id", "bbox", "score", "segmentation")
 
 
-def read_ground_truth(path):
+def read_ground_truth(path) -> dict:
     """Read and check a COCO annotation file.
 
     Parameters
@@ -31,7 +36,7 @@ def read_ground_truth(path):
     Returns
     -------
     dict
-        The file's content. Annotations are numbered anew from 1 in the file's order: pycocotools,
+        The file's content. Annotations are renumbered from 1 in the file's order: pycocotools,
         and what follows it, takes a match with annotation 0 for no match. The file's own number is
         kept as ``source_id``.
 
@@ -48,35 +53,25 @@ def read_ground_truth(path):
             f"{path}: found a {type(content).__name__}, expected a COCO annotation file, that is "
             "an object with images, annotations and categories."
         )
-    required = {
-        "images": ("id", "height", "width"),
-        "categories": ("id", "name"),
-        "annotations": ANNOTATION_KEYS,
-    }
-    for section, keys in required.items():
+    for section, keys in SECTIONS.items():
         if not isinstance(content.get(section), list):
             raise DeepMuCSError(
                 f"{path}: no list called {section!r}; a COCO annotation file has one."
             )
         for position, record in enumerate(content[section]):
             _check_keys(record, keys, f"{path}: {section}[{position}]")
-
-    sizes = _image_sizes(content)
-    categories = {category["id"] for category in content["categories"]}
-    annotations = []
+    known, annotations = _known_ids(content), []
     for position, record in enumerate(content["annotations"]):
         where = f"{path}: annotations[{position}]"
-        _check_ids(record, sizes, categories, where)
-        _check_box(record["bbox"], where)
-        _check_number(record["area"], "area", where)
+        _check_values(record, SECTIONS["annotations"], known, where)
         if isinstance(record["segmentation"], dict):
-            _check_rle(record["segmentation"], sizes[record["image_id"]], where)
+            _check_rle(record, known, where)
         numbers = {"id": position + 1, "source_id": record.get("id", position + 1)}
         annotations.append(record | numbers)
     return {**content, "annotations": annotations}
 
 
-def read_predictions(path, ground_truth):
+def read_predictions(path, ground_truth) -> list[dict]:
     """Read and check a COCO results list.
 
     Parameters
@@ -85,7 +80,7 @@ def read_predictions(path, ground_truth):
         Json list of detections: image_id, category_id, bbox ``[x, y, w, h]`` in pixels, score, and
         segmentation as compressed RLE. An empty list is a model that finds nothing.
     ground_truth : dict
-        What `read_ground_truth` returned; its images and categories are the known ones.
+        From `read_ground_truth`; its images and categories are the known ones.
 
     Returns
     -------
@@ -103,15 +98,12 @@ def read_predictions(path, ground_truth):
             f"{path}: found a {type(records).__name__}, expected a COCO results list, that is a "
             "list of detections."
         )
-    sizes = _image_sizes(ground_truth)
-    categories = {category["id"] for category in ground_truth["categories"]}
+    known = _known_ids(ground_truth)
     for position, record in enumerate(records):
         where = f"{path}: record {position}"
         _check_keys(record, PREDICTION_KEYS, where)
-        _check_ids(record, sizes, categories, where)
-        _check_box(record["bbox"], where)
-        _check_number(record["score"], "score", where)
-        _check_rle(record["segmentation"], sizes[record["image_id"]], where)
+        _check_values(record, PREDICTION_KEYS, known, where)
+        _check_rle(record, known, where)
         if not isinstance(record["segmentation"]["counts"], str):
             raise DeepMuCSError(
                 f"{where}: the mask's counts are a list, expected compressed RLE, that is a text."
@@ -119,7 +111,7 @@ def read_predictions(path, ground_truth):
     return records
 
 
-def one_class(ground_truth, records):
+def one_class(ground_truth, records) -> tuple[dict, list[dict]]:
     """Take all cultures for one class, called ``cell``.
 
     Parameters
@@ -132,8 +124,8 @@ def one_class(ground_truth, records):
     Returns
     -------
     ground_truth, records
-        Copies with another category id in each record, in the order of the former ids: so equal
-        scores are ranked as pycocotools ranks them without categories.
+        Copies with category 1 in each record, in the order of the former categories: equal scores
+        are then ranked as pycocotools ranks them without categories.
     """
 
     cells, detections = (
@@ -156,8 +148,28 @@ def _read_json(path):
         raise DeepMuCSError(f"{path}: not a json file ({error}).") from error
 
 
-def _image_sizes(ground_truth):
-    return {image["id"]: [image["height"], image["width"]] for image in ground_truth["images"]}
+def _known_ids(ground_truth):
+    """Sizes by image id, and names by category id, by the key that refers to them."""
+    images, categories = ground_truth["images"], ground_truth["categories"]
+    return {
+        "image_id": {image["id"]: [image["height"], image["width"]] for image in images},
+        "category_id": {category["id"]: category["name"] for category in categories},
+    }
+
+
+def _is_number(value):
+    return type(value) in (int, float) and math.isfinite(value)  # json's true is no number
+
+
+def _is_box(value):
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+_EXPECTED = {
+    "bbox": (_is_box, "the four numbers [x, y, width, height]"),
+    "area": (_is_number, "a number"),
+    "score": (_is_number, "a number"),
+}
 
 
 def _check_keys(record, keys, where):
@@ -168,41 +180,27 @@ def _check_keys(record, keys, where):
         raise DeepMuCSError(f"{where}: has no {', '.join(missing)}; expected {', '.join(keys)}.")
 
 
-def _check_ids(record, images, categories, where):
-    for key, known in (("image_id", images), ("category_id", categories)):
+def _check_values(record, keys, known, where):
+    for key in keys:
         value = record[key]
-        if not isinstance(value, int) or value not in known:
+        if key in known and not (isinstance(value, int) and value in known[key]):
             raise DeepMuCSError(
-                f"{where}: {key} {value!r} is not among the {len(known)} of the ground truth; do "
-                "the predictions belong to this set?"
+                f"{where}: {key} {value!r} is not among the {len(known[key])} of the ground truth; "
+                "do the predictions belong to this set?"
             )
+        if key in _EXPECTED and not _EXPECTED[key][0](value):
+            raise DeepMuCSError(f"{where}: {key} is {value!r}, expected {_EXPECTED[key][1]}.")
 
 
-def _is_number(value):
-    return type(value) in (int, float) and math.isfinite(value)  # json's true is no number
-
-
-def _check_number(value, name, where):
-    if not _is_number(value):
-        raise DeepMuCSError(f"{where}: {name} is {value!r}, expected a number.")
-
-
-def _check_box(box, where):
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        raise DeepMuCSError(
-            f"{where}: bbox is {box!r}, expected the four numbers [x, y, width, height]."
-        )
-
-
-def _check_rle(segmentation, size, where):
-    if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
+def _check_rle(record, known, where):
+    mask, size = record["segmentation"], known["image_id"][record["image_id"]]
+    if not isinstance(mask, dict) or not {"size", "counts"} <= mask.keys():
         raise DeepMuCSError(f"{where}: segmentation is not an RLE with size and counts.")
-    if segmentation["size"] != size:
+    if mask["size"] != size:
         raise DeepMuCSError(
-            f"{where}: the mask's size is {segmentation['size']}, the image's [height, width] is "
-            f"{size}."
+            f"{where}: the mask's size is {mask['size']}, the image's [height, width] is {size}."
         )
     try:
-        rle.area(segmentation)
+        rle.area(mask)
     except (TypeError, ValueError) as error:
         raise DeepMuCSError(f"{where}: the mask cannot be decoded ({error}).") from error

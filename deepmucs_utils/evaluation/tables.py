@@ -1,15 +1,13 @@
 """Tables of an analysis as files: CSV for people, JSON for programs, both complete or absent."""
 
-import json
-import math
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from deepmucs_utils.files import write_text
+from deepmucs_utils.files import write_json, write_text
 
 
-def write_tables(tables, out_dir):
+def write_tables(tables, out_dir) -> list[Path]:
     """Write each table as CSV and as JSON.
 
     Parameters
@@ -30,27 +28,15 @@ def write_tables(tables, out_dir):
     written = []
     for name, table in tables.items():
         flat = table.reset_index() if any(table.index.names) else table
-        if isinstance(flat.columns, pd.MultiIndex):
-            flat.columns = [" ".join(map(str, key)).strip() for key in flat.columns]
-        records = [
-            {str(key): _plain(value) for key, value in row.items()}
-            for row in flat.to_dict("records")
-        ]
-        contents = {
-            ".csv": flat.to_csv(index=False),
-            ".json": json.dumps(records, indent=1, ensure_ascii=False) + "\n",
-        }
-        for ending, content in contents.items():
-            path = folder / f"{name}{ending}"
-            write_text(path, content)
-            written.append(path)
+        flat = flat.set_axis([_column(key) for key in flat.columns], axis=1)
+        csv, json = folder / f"{name}.csv", folder / f"{name}.json"
+        write_text(csv, flat.to_csv(index=False))
+        finite = flat.astype(object).replace({np.inf: "inf", -np.inf: "-inf"})
+        write_json(json, finite.to_dict("records"))
+        written += [csv, json]
     return written
 
 
-def _plain(value):
-    """A value that JSON knows."""
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
+def _column(key):
+    """A column's name as text; of two levels one behind the other."""
+    return " ".join(map(str, key)).strip() if isinstance(key, tuple) else str(key)
