@@ -2,15 +2,16 @@
 
 import numpy as np
 import pandas as pd
-from hotcoco import mask as rle
 
 from deepmucs_utils.analysis.error_kinds import FOUND
+from deepmucs_utils.evaluation.matching import overlaps
 from deepmucs_utils.evaluation.metrics import MIN_BIN
+from deepmucs_utils.evaluation.records import by_image, culture_names
 
 MISSED, FALSE = "missed", "false"
 
 
-def confusion_by_image(ground_truth, kept, iou_type="segm"):
+def confusion_by_image(ground_truth, kept, iou_type="segm") -> np.ndarray:
     """Cells of each image by true and by predicted culture, with missed and false ones.
 
     Each detection, the highest score first, takes the cell that it overlaps most, whatever its
@@ -31,53 +32,38 @@ def confusion_by_image(ground_truth, kept, iou_type="segm"):
         false detections; columns the predicted cultures, then missed cells. Crowd regions are
         neither missed nor does a detection on them count as false.
     """
-    names = sorted(category["id"] for category in ground_truth["categories"])
-    index = {category: place for place, category in enumerate(names)}
-    key = {"bbox": "bbox", "segm": "segmentation"}[iou_type]
-    cells_of, found_of = _by_image(ground_truth["annotations"]), _by_image(kept)
-    counts = np.zeros((len(ground_truth["images"]), len(names) + 1, len(names) + 1), int)
+    index = {category: place for place, category in enumerate(culture_names(ground_truth))}
+    cells_of, found_of = by_image(ground_truth["annotations"]), by_image(kept)
+    counts = np.zeros((len(ground_truth["images"]), len(index) + 1, len(index) + 1), int)
     for image, count in zip(ground_truth["images"], counts, strict=True):
-        cells = cells_of.get(image["id"], [])
-        found = sorted(found_of.get(image["id"], []), key=lambda record: -record["score"])
-        crowd = [bool(cell.get("iscrowd")) for cell in cells]
-        overlaps = np.zeros((len(found), len(cells)))
-        if found and cells:
-            masks = [record[key] for record in found], [cell[key] for cell in cells]
-            overlaps = np.asarray(rle.iou(*masks, crowd))
-        for record, taken in zip(found, _take(overlaps, np.array(crowd, bool)), strict=True):
-            if taken < 0 or not crowd[taken]:
-                true = len(names) if taken < 0 else index[cells[taken]["category_id"]]
+        here = cells_of[image["id"]]
+        cells = [cell for cell in here if not cell.get("iscrowd")]
+        crowds = [cell for cell in here if cell.get("iscrowd")]
+        found = sorted(found_of[image["id"]], key=lambda record: -record["score"])
+        taken = _take(overlaps(found, cells, iou_type))
+        ignored = (overlaps(found, crowds, iou_type, crowd=True) >= FOUND).any(axis=1)
+        for record, cell, on_crowd in zip(found, taken, ignored, strict=True):
+            if cell >= 0 or not on_crowd:
+                true = index[cells[cell]["category_id"]] if cell >= 0 else -1
                 count[true, index[record["category_id"]]] += 1
         for cell in cells:
-            if not cell.get("iscrowd"):
-                count[index[cell["category_id"]], -1] += 1
+            count[index[cell["category_id"]], -1] += 1
         count[:-1, -1] -= count[:-1, :-1].sum(axis=1)
     return counts
 
 
-def _take(overlaps, crowd):
-    """Cell that each detection takes, -1 for none; a crowd region may be taken again and again."""
-    free = np.ones(overlaps.shape[1], bool)
-    taken = np.full(len(overlaps), -1)
-    for row, overlap in enumerate(overlaps):
-        for allowed in (free & ~crowd, crowd):
-            possible = np.where(allowed, overlap, -1)
-            if possible.size and possible.max() >= FOUND:
-                taken[row] = possible.argmax()
-                break
-        if taken[row] >= 0:
-            free[taken[row]] = False
+def _take(overlap):
+    """Cell that each detection takes, -1 for none; no cell is taken twice."""
+    left = overlap.copy()
+    taken = np.full(len(left), -1)
+    for row in range(len(left)):
+        if left[row].max(initial=0) >= FOUND:
+            taken[row] = left[row].argmax()
+            left[:, taken[row]] = 0
     return taken
 
 
-def _by_image(records):
-    by_image = {}
-    for record in records:
-        by_image.setdefault(record["image_id"], []).append(record)
-    return by_image
-
-
-def confusion_matrix(ground_truth, kept, iou_type="segm"):
+def confusion_matrix(ground_truth, kept, iou_type="segm") -> pd.DataFrame:
     """The set's confusion matrix: the sum of `confusion_by_image`, with names.
 
     Returns
@@ -86,7 +72,7 @@ def confusion_matrix(ground_truth, kept, iou_type="segm"):
         Rows the true cultures and ``"false"``; columns the predicted ones and ``"missed"``. Row
         sums are the numbers of cells, column sums those of detections.
     """
-    names = [c["name"] for c in sorted(ground_truth["categories"], key=lambda c: c["id"])]
+    names = culture_names(ground_truth).values()
     return pd.DataFrame(
         confusion_by_image(ground_truth, kept, iou_type).sum(axis=0),
         pd.Index([*names, FALSE], name="true"),

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from hotcoco import mask as rle
 
-from deepmucs_utils.evaluation.matching import average_precision, culture_names, ranked
+from deepmucs_utils.evaluation.matching import average_precision, overlaps, ranked
+from deepmucs_utils.evaluation.records import culture_names
 
 ERRORS = ("class", "localisation", "both", "duplicate", "background", "missed")
 FOUND = 0.5  # overlap at which a detection finds a cell
@@ -63,7 +63,7 @@ def label_errors(matched, iou_type="segm") -> Labelled:
     """
     names = culture_names(matched.truth)
     position = {image["id"]: index for index, image in enumerate(matched.truth["images"])}
-    records = matched.records
+    records, annotations = matched.records, matched.truth["annotations"]
     detections = pd.DataFrame(
         {
             "image": np.array([position[record["image_id"]] for record in records], int),
@@ -81,17 +81,14 @@ def label_errors(matched, iou_type="segm") -> Labelled:
     cells = matched.cells.assign(found=matched.cells.index.isin(detections["cell"]), error="")
 
     cells_of = dict(iter(cells[~cells["crowd"]].groupby("image")))
-    key = {"bbox": "bbox", "segm": "segmentation"}[iou_type]
-    true = [annotation[key] for annotation in matched.truth["annotations"]]
     wrong = detections[detections["counted"] & (detections["error"] != "")]
     for image, false in wrong.groupby("image"):
         if image not in cells_of:
             continue
         here = cells_of[image]
-        masks = [records[row][key] for row in false.index], [true[cell] for cell in here.index]
-        overlaps = np.asarray(rle.iou(*masks, [False] * len(here)))
+        pairs = [records[row] for row in false.index], [annotations[cell] for cell in here.index]
         same = false["culture"].to_numpy()[:, None] == here["culture"].to_numpy()
-        kinds, aims = _kinds(overlaps, same, here["found"].to_numpy())
+        kinds, aims = _kinds(overlaps(*pairs, iou_type), same, here["found"].to_numpy())
         detections.loc[false.index, "error"] = kinds
         detections.loc[false.index, "cell"] = np.where(aims >= 0, here.index[aims], -1)
 
@@ -101,24 +98,24 @@ def label_errors(matched, iou_type="segm") -> Labelled:
     return Labelled(cells, detections)
 
 
-def _kinds(overlaps, same, found):
+def _kinds(overlap, same, found):
     """Kind of each false detection of an image, and which cell it aims at (-1 for none).
 
     Parameters
     ----------
-    overlaps : ndarray of float, shape (D, G)
+    overlap : ndarray of float, shape (D, G)
     same : ndarray of bool, shape (D, G)
         Whether detection and cell are of one culture.
     found : ndarray of bool, shape (G,)
     """
-    of_culture = np.where(same, overlaps, -1)
-    of_others = np.where(same, -1, overlaps)
-    taken = np.where(same & found, overlaps, -1)
+    of_culture = np.where(same, overlap, -1)
+    of_others = np.where(same, -1, overlap)
+    taken = np.where(same & found, overlap, -1)
     near, elsewhere = of_culture.max(axis=1), of_others.max(axis=1)
     place = (near >= NOTHING) & (near <= FOUND)
     name = elsewhere >= FOUND
     again = taken.max(axis=1) >= FOUND
-    nothing = overlaps.max(axis=1) < NOTHING
+    nothing = overlap.max(axis=1) < NOTHING
     kinds = np.select(
         [place, name, again, nothing],
         ["localisation", "class", "duplicate", "background"],

@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 import pandas as pd
-from hotcoco import mask as rle
 
 from deepmucs_utils.analysis.error_kinds import FOUND
+from deepmucs_utils.evaluation.matching import overlaps
+from deepmucs_utils.evaluation.records import by_image
 
 
 def best_threshold(matched, iou_type="segm") -> tuple[float, float]:
@@ -60,18 +61,15 @@ def confident(predictions, threshold, overlap=FOUND) -> list[dict]:
     list of dict
         In the order of the results list.
     """
-    by_image = {}
-    for place, record in enumerate(predictions):
-        if record["score"] >= threshold:
-            by_image.setdefault(record["image_id"], []).append(place)
     kept = []
-    for places in by_image.values():
-        places = sorted(places, key=lambda place: -predictions[place]["score"])
-        masks = [predictions[place]["segmentation"] for place in places]
-        claimed = np.asarray(rle.iou(masks, masks, [False] * len(masks))) >= overlap
-        standing = np.ones(len(places), bool)
-        for row in range(len(places)):
+    records = enumerate(predictions)
+    sure = [record | {"place": place} for place, record in records if record["score"] >= threshold]
+    for found in by_image(sure).values():
+        found = sorted(found, key=lambda record: -record["score"])
+        claimed = overlaps(found, found) >= overlap
+        standing = np.ones(len(found), bool)
+        for row, record in enumerate(found):
             if standing[row]:
                 standing[row + 1 :] &= ~claimed[row, row + 1 :]
-        kept += [place for place, stands in zip(places, standing, strict=True) if stands]
+                kept.append(record["place"])
     return [predictions[place] for place in sorted(kept)]

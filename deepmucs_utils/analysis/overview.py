@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from deepmucs_utils.analysis.composition import agreement, count, fractions
+from deepmucs_utils.analysis.composition import (
+    agreement,
+    corrected_composition,
+    count,
+    fractions,
+)
 from deepmucs_utils.analysis.confusion import calibration, confusion_matrix
-from deepmucs_utils.analysis.correction import composition, keep_cultures, learn_correction
 from deepmucs_utils.analysis.error_kinds import decompose
 from deepmucs_utils.analysis.operating_point import best_threshold, confident
 from deepmucs_utils.analysis.per_image import image_table
@@ -81,10 +86,7 @@ def analyse_model(matched, val=None, provenance=None, threshold=None) -> dict[st
             tables[f"ap_by_{name}"] = ap_by(matched, properties[name], edges)
     if val:
         of_val = count(val.truth, confident(val.records, threshold))
-        present = [
-            name for name, n in zip(of_val.cultures, of_val.true.sum(axis=0), strict=True) if n
-        ]
-        of_val, of_test = keep_cultures(of_val, present), keep_cultures(counts, present)
-        tables["composition"] = composition(of_test, learn_correction(of_val), of_val)
+        present = np.array(of_val.cultures)[of_val.true.any(axis=0)].tolist()
+        tables["composition"] = corrected_composition(counts.keep(present), of_val.keep(present))
     settings = {"threshold": threshold, "threshold_from": source, "calibration_error": error}
     return tables | {"settings": pd.DataFrame([settings])}

@@ -4,7 +4,9 @@ Paper, section V, "Results". Its three training sets stand for your smallest, mi
 largest one; statements are on segmentation mAP.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -27,44 +29,51 @@ class Claim:
     cultures : tuple of str
         Cultures that it names; without them it cannot be checked.
     holds : callable
-        Takes a list with the AP by culture (pandas.Series, percent) of each of ``sets``; gives
-        whether the statement holds.
+        Takes a table of the AP (percent; one row per replicate, one column per culture) for each of
+        ``sets``; gives for each row whether the statement holds.
     """
 
     text: str
     sets: tuple
     cultures: tuple
-    holds: callable
+    holds: Callable
 
 
-def _ranked(place, culture):
-    """Whether a culture is at a place of the ranking by AP: 0 the best, −1 the worst."""
-    return lambda models: models[0].sort_values(ascending=False).index[place] == culture
+def _ranked(training_set, place, culture):
+    """A culture's place in the ranking by AP: 0 the best, −1 the worst."""
+    size = ("smallest", "middle", "largest")[training_set]
+    rank = {0: "best", 1: "second", -1: "worst", -2: "second worst"}[place]
+
+    def holds(models):
+        order = np.argsort(-models[0].to_numpy(), axis=1, kind="stable")
+        return models[0].columns[order[:, place]] == culture
+
+    return Claim(f"{size} set: {LABELS[culture]} is {rank}", (training_set,), (culture,), holds)
 
 
 def _all_rise(models):
-    return all((b > a).all() for a, b in zip(models, models[1:], strict=False))
+    return np.all([(b > a).all(axis=1) for a, b in pairwise(models)], axis=0)
 
 
 def _mean_rises(models):
-    return models[1].mean() > models[0].mean()
+    return models[1].mean(axis=1) > models[0].mean(axis=1)
 
 
 def _gain_shrinks(models):
-    small, middle, large = (model.mean() for model in models)
-    return 0 < large - middle < middle - small
+    small, middle, large = (model.mean(axis=1) for model in models)
+    return (0 < large - middle) & (large - middle < middle - small)
 
 
 CLAIMS = (
-    Claim("smallest set: SkBr3 is best", (0,), ("SkBr3",), _ranked(0, "SkBr3")),
-    Claim("smallest set: A172 is second", (0,), ("A172",), _ranked(1, "A172")),
-    Claim("smallest set: BV-2 is worst", (0,), ("BV2",), _ranked(-1, "BV2")),
-    Claim("smallest set: SH-SY5Y is second worst", (0,), ("SHSY5Y",), _ranked(-2, "SHSY5Y")),
-    Claim("middle set: A172 is best", (1,), ("A172",), _ranked(0, "A172")),
-    Claim("middle set: SkBr3 is second", (1,), ("SkBr3",), _ranked(1, "SkBr3")),
-    Claim("middle set: SH-SY5Y is worst", (1,), ("SHSY5Y",), _ranked(-1, "SHSY5Y")),
-    Claim("largest set: A172 is best", (2,), ("A172",), _ranked(0, "A172")),
-    Claim("largest set: SH-SY5Y is worst", (2,), ("SHSY5Y",), _ranked(-1, "SHSY5Y")),
+    _ranked(0, 0, "SkBr3"),
+    _ranked(0, 1, "A172"),
+    _ranked(0, -1, "BV2"),
+    _ranked(0, -2, "SHSY5Y"),
+    _ranked(1, 0, "A172"),
+    _ranked(1, 1, "SkBr3"),
+    _ranked(1, -1, "SHSY5Y"),
+    _ranked(2, 0, "A172"),
+    _ranked(2, -1, "SHSY5Y"),
     Claim("every culture improves with every larger set", (0, 1, 2), (), _all_rise),
     Claim("mean AP: the middle set is better than the smallest", (0, 1), (), _mean_rises),
     Claim("mean AP: the largest set is better than the middle", (1, 2), (), _mean_rises),
@@ -93,42 +102,31 @@ def check_claims(result, min_cells=MIN_CELLS) -> pd.DataFrame:
     """
     names = list(result.models["model"].unique())
     counts = result.models.drop_duplicates("culture").set_index("culture")["n"].drop("all")
-    kept = [culture for culture, n in counts.items() if n >= min_cells]
+    kept = list(counts.index[counts >= min_cells])
     rows = []
     for claim in CLAIMS:
         row = {"statement": claim.text, "held": "not testable", "share": np.nan, "here": ""}
-        testable = (
-            len(names) == 3 and set(claim.cultures) <= set(kept) and len(kept) >= LEAST_CULTURES
-        )
-        if testable:
-            tables = [result.by_culture[names[number]][kept] for number in claim.sets]
-            held = [
-                bool(claim.holds([table.iloc[draw] for table in tables]))
-                for draw in range(len(tables[0]))
-            ]
+        enough = len(names) == 3 and len(kept) >= LEAST_CULTURES
+        if enough and set(claim.cultures) <= set(kept):
+            models = [result.by_culture[names[number]][kept] for number in claim.sets]
+            held = np.asarray(claim.holds(models))
             row["held"] = "held" if held[0] else "not held"
-            row["share"] = 100 * np.mean(held[1:])
-            row["here"] = _found(claim, [table.iloc[0] for table in tables])
+            row["share"] = 100 * held[1:].mean()
+            row["here"] = _found([model.iloc[0] for model in models])
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _found(claim, models):
+def _found(models):
     """What was found: the ranking's ends for a statement on one model, else the means."""
     if len(models) == 1:
-        ranking = models[0].sort_values(ascending=False)
-        best, worst = ranking.head(2), ranking.tail(2)[::-1]
-        words = [
-            ", ".join(f"{LABELS.get(name, name)} {ap:.1f}" for name, ap in end.items())
-            for end in (best, worst)
-        ]
-        return f"best {words[0]}; worst {words[1]}"
+        ranking = models[0].sort_values(ascending=False).rename(LABELS)
+        ends = {"best": ranking[:2], "worst": ranking[:-3:-1]}
+        return "; ".join(
+            f"{end} " + ", ".join(f"{name} {ap:.1f}" for name, ap in part.items())
+            for end, part in ends.items()
+        )
     means = " → ".join(f"{model.mean():.1f}" for model in models)
-    fallen = sorted(
-        {
-            LABELS.get(name, name)
-            for a, b in zip(models, models[1:], strict=False)
-            for name in a.index[b <= a]
-        }
-    )
-    return means + (f"; not better in one step or another: {', '.join(fallen)}" if fallen else "")
+    fallen = {LABELS.get(name, name) for a, b in pairwise(models) for name in a.index[b <= a]}
+    words = f"; not better in one step or another: {', '.join(sorted(fallen))}"
+    return means + (words if fallen else "")

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 from deepmucs_utils.data.masks import decode
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.matching import culture_names
+from deepmucs_utils.evaluation.records import by_image, culture_names
 
 COVER = 0.9  # share of a mask's pixels that its discs should cover
 MOST_DISCS = 10
@@ -126,15 +126,12 @@ def read_fields(ground_truth, records=None) -> list[Field]:
     names = culture_names(ground_truth)
     if records is None:
         records = [cell for cell in ground_truth["annotations"] if not cell.get("iscrowd")]
-    by_image = {image["id"]: [] for image in ground_truth["images"]}
-    for record in records:
-        by_image[record["image_id"]].append(record)
-    fields = []
+    cells_of, fields = by_image(records), []
     for image in ground_truth["images"]:
         size = image["height"], image["width"]
         taken = np.zeros(size, bool)
         shapes, corners, cultures = [], [], []
-        for record in sorted(by_image[image["id"]], key=lambda record: -record.get("score", 1)):
+        for record in sorted(cells_of[image["id"]], key=lambda record: -record.get("score", 1)):
             mask = decode(record["segmentation"], size) & ~taken
             if mask.any():
                 taken |= mask

@@ -16,10 +16,10 @@ from deepmucs_utils.evaluation.matching import (
     ClassMatches,
     average_precision,
     cell_table,
-    culture_names,
     interpolated_precision,
 )
 from deepmucs_utils.evaluation.metrics import MIN_BIN
+from deepmucs_utils.evaluation.records import culture_names
 from deepmucs_utils.evaluation.resampling import draw_images, image_blocks, interval
 
 SURROUNDINGS = 64.0  # px: cells whose centres are this close make a cell's surroundings crowded

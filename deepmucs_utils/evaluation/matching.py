@@ -11,9 +11,15 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from hotcoco import COCO, COCOeval
+from hotcoco import mask as rle
 
 from deepmucs_utils.data.livecell import AREA_LIMITS
-from deepmucs_utils.evaluation.records import one_class, read_ground_truth, read_predictions
+from deepmucs_utils.evaluation.records import (
+    culture_names,
+    one_class,
+    read_ground_truth,
+    read_predictions,
+)
 
 IOU_TYPES = ("bbox", "segm")
 SMALL, LARGE = AREA_LIMITS
@@ -206,12 +212,6 @@ def match_files(ground_truth, predictions) -> Matched:
     return Matched(truth, read_predictions(predictions, truth), str(ground_truth))
 
 
-def culture_names(ground_truth) -> dict[int, str]:
-    """Names of the cultures by category id, in the order of the ids."""
-    names = {category["id"]: category["name"] for category in ground_truth["categories"]}
-    return dict(sorted(names.items()))
-
-
 def cell_table(ground_truth) -> pd.DataFrame:
     """One row per annotation, in the file's order.
 
@@ -237,6 +237,28 @@ def cell_table(ground_truth) -> pd.DataFrame:
             "crowd": np.array([bool(cell.get("iscrowd")) for cell in annotations], bool),
         }
     )
+
+
+def overlaps(records, others, iou_type="segm", crowd=False) -> np.ndarray:
+    """Intersection over union of each record's mask or box with each of the others.
+
+    Parameters
+    ----------
+    records, others : list of dict
+        With ``bbox`` and ``segmentation``.
+    iou_type : {"bbox", "segm"}
+    crowd : bool
+        Whether the others are crowd regions: then the union is the record alone.
+
+    Returns
+    -------
+    ndarray of float, shape (records, others)
+    """
+    if not records or not others:
+        return np.zeros((len(records), len(others)))
+    key = {"bbox": "bbox", "segm": "segmentation"}[iou_type]
+    masks = [record[key] for record in records], [other[key] for other in others]
+    return np.asarray(rle.iou(*masks, [crowd] * len(others)))
 
 
 def _arrange(entries, position):

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from deepmucs_utils.data.cultures import LABELS
-from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES, OVERLAPS, culture_names
+from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES, OVERLAPS
+from deepmucs_utils.evaluation.records import culture_names
 from deepmucs_utils.files import write_json
 
 #: Name of each AP: the overlap (None: the mean of 0.50, 0.55, … 0.95) and the area range.

@@ -7,6 +7,7 @@ is checked once, and the first faulty one is named.
 
 import json
 import math
+from collections import defaultdict
 from operator import itemgetter
 from pathlib import Path
 
@@ -137,6 +138,20 @@ def one_class(ground_truth, records) -> tuple[dict, list[dict]]:
         "annotations": [cell | {"id": place + 1} for place, cell in enumerate(cells)],
     }
     return truth, detections
+
+
+def culture_names(ground_truth) -> dict[int, str]:
+    """Names of the cultures by category id, in the order of the ids."""
+    names = {category["id"]: category["name"] for category in ground_truth["categories"]}
+    return dict(sorted(names.items()))
+
+
+def by_image(records) -> dict[int, list[dict]]:
+    """Records by image id, in their order; an empty list for an image without."""
+    grouped = defaultdict(list)
+    for record in records:
+        grouped[record["image_id"]].append(record)
+    return grouped
 
 
 def _read_json(path):

@@ -174,10 +174,11 @@ def shifted_mixes(ax: Axes, table, cultures, composed=None) -> None:
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame
-        From `correction.shift_mixes`.
+        From `composition.shift_mixes`.
     cultures : sequence of str
     composed : DataFrame, optional
-        Sets that were composed in a mix: rows of `correction.composition` with the ``culture``.
+        Sets that were composed in a mix: rows of `composition.corrected_composition` with the
+        ``culture``.
     """
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for culture in cultures:
