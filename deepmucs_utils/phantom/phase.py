@@ -93,20 +93,12 @@ def _locate(layout):
     to_free = np.maximum(blur(distance(inside) - distance(~inside), 1.0), 0)  # without pixel steps
     to_other = distance(~_contacts(layout.label))
     nearest = blur(np.minimum(to_free, to_other), 1.0)[inside]
+    to_free, to_other = to_free[inside], blur(to_other, 0.6)[inside]
     greatest = np.full(len(layout.states), 0.5, np.float32)
     np.maximum.at(greatest, of, nearest)
     rise = nearest - np.maximum(greatest - NUCLEUS, 0.4 * greatest)[of]
     greatest = greatest[of]
-    return _Place(
-        inside=inside,
-        of=of,
-        to_free=to_free[inside],
-        to_other=blur(to_other, 0.6)[inside],
-        nearest=nearest,
-        greatest=greatest,
-        middle=nearest / greatest,
-        rise=rise,
-    )
+    return _Place(inside, of, to_free, to_other, nearest, greatest, nearest / greatest, rise)
 
 
 def _contacts(label):

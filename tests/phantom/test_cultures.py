@@ -29,7 +29,7 @@ def test_the_phantom_has_livecells_eight_cultures():
     assert tuple(culture.name for culture in PHANTOM_CULTURES) == CULTURE_NAMES
 
 
-def test_a_ninth_culture_takes_ten_lines_and_is_written_indexed_measured_and_shown(tmp_path):
+def test_a_ninth_culture_is_written_indexed_measured_and_shown(tmp_path):
     hela = PhantomCulture(
         "HeLa",
         states=(

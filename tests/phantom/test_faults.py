@@ -32,7 +32,7 @@ def root(tmp_path_factory):
     )
 
 
-def test_a_cell_is_left_out_or_drawn_twice_at_the_stated_rates():
+def test_cells_are_unannotated_or_annotated_twice_at_the_stated_rates():
     polygons = [SQUARE + 30 * i for i in range(20000)]
     kept, faults = spoil_cells(polygons, np.random.default_rng(0))
     kinds = Counter(fault["kind"] for fault in faults)
@@ -41,7 +41,7 @@ def test_a_cell_is_left_out_or_drawn_twice_at_the_stated_rates():
     assert len(kept) == len(polygons) - kinds["unannotated cells"] + kinds["double contour"]
 
 
-def test_every_listed_fault_of_a_cell_is_there(tmp_path):
+def test_every_listed_fault_of_a_cell_is_in_the_annotations(tmp_path):
     root = write_phantom(tmp_path / "root", images=1, cultures=["BV2", "MCF7"], seed=0, jobs=1)
     faults = json.loads((root / "faults.json").read_text())
     assert {fault["kind"] for fault in faults} == {"unannotated cells", "double contour"}

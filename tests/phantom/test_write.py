@@ -33,7 +33,7 @@ def test_it_reads_as_a_livecell_root_with_splits_from_different_wells(root, tmp_
     assert not wells["val"] & wells["test"]
 
 
-def test_images_lie_in_the_folders_of_the_official_download(root):
+def test_images_are_in_the_folders_of_the_official_download(root):
     for split, folder in (("train", "train_val"), ("val", "train_val"), ("test", "test")):
         coco = json.loads((root / f"annotations/LIVECell/livecell_coco_{split}.json").read_text())
         assert [category["name"] for category in coco["categories"]] == ["cell"]
@@ -74,7 +74,7 @@ def test_polygons_lie_inside_their_image_and_agree_with_their_box_and_area(root,
         ({"size": (8, 8)}, "size"),
     ],
 )
-def test_a_senseless_parameter_is_one_sentence_and_leaves_nothing(tmp_path, options, words):
+def test_a_parameter_out_of_range_gives_one_sentence_and_no_files(tmp_path, options, words):
     with pytest.raises(DeepMuCSError, match=words):
         write_phantom(tmp_path / "root", **options)
     assert not list(tmp_path.iterdir())

@@ -67,7 +67,7 @@ def test_every_kind_of_error_has_a_bar_for_each_model_with_its_number(ax):
     assert set(plots.analysis.ERROR_COLOURS) == set(ERRORS)
 
 
-def test_power_of_attraction_and_of_repulsion_are_lines_of_their_own(ax):
+def test_attraction_and_repulsion_have_separate_lines(ax):
     strengths = [-2, -1, 1, 2]
     table = pd.DataFrame({"strength": strengths * 2, "cells": [24] * 4 + [48] * 4, "curve": 0.5})
     plots.analysis.power(ax, table)

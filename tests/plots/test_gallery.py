@@ -1,4 +1,4 @@
-"""The page of all test images holds its data and asks the network for nothing."""
+"""The page of all test images holds its data and loads nothing."""
 
 import json
 import re
@@ -70,9 +70,9 @@ def test_each_model_has_its_ap50_words_and_outlines(page):
     assert [model["name"] for model in data(page)["models"]] == ["A", "B"]
 
 
-def test_nothing_comes_from_the_network(page):
+def test_the_page_loads_nothing(page):
     addresses = set(re.findall(r"https?://[^\"' ]+", page))
-    assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, not a place
+    assert addresses <= {"http://www.w3.org/2000/svg"}  # a name space, never loaded
     assert not re.search(r"<script[^>]*src|<link|@import|url\(", page)
 
 

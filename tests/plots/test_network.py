@@ -1,4 +1,4 @@
-"""Figures of the notebooks on the network show what they are given."""
+"""Figures of the notebooks on the network show the values that they are given."""
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -22,7 +22,7 @@ def ax():
     plt.close("all")
 
 
-def test_maps_of_each_kind_stand_in_a_line_and_lie_on_the_image(ax):
+def test_maps_of_each_kind_share_a_line_and_the_coordinates_of_the_image(ax):
     levels = {"res2": np.eye(8, 12), "p2": np.eye(8, 12), "p6": np.eye(1)}
     plots.network.maps(levels, MASKS)
     drawn = [a for a in plt.gcf().axes if a.images]
@@ -33,7 +33,7 @@ def test_maps_of_each_kind_stand_in_a_line_and_lie_on_the_image(ax):
     assert drawn[2].get_xlim() == (0, 48)
 
 
-def test_both_weights_of_a_feature_are_told(ax):
+def test_both_weights_of_a_feature_are_in_the_titles(ax):
     found = Attention(np.ones((2, 3, 4, 6)), np.array([0.1, 0.5, 0.75]))
     plots.network.attention(MASKS, found)
     titles = [a.get_title() for a in plt.gcf().axes]
@@ -41,7 +41,7 @@ def test_both_weights_of_a_feature_are_told(ax):
     assert titles[6] == "split 1, weight 0.75" and titles[8] == "sum"
 
 
-def test_a_place_that_counts_more_has_a_larger_mark(ax):
+def test_a_place_with_a_larger_weight_has_a_larger_mark(ax):
     grid = np.stack(np.mgrid[8:25:8, 8:25:8], -1).reshape(9, 2).astype(float)
     weights = np.linspace(0.1, 0.9, 18).reshape(2, 9)
     found = Sampling((16.0, 16.0), grid, np.stack([grid + 1, grid + 2]), weights)
@@ -76,7 +76,7 @@ def test_the_curve_of_a_step_is_the_share_of_boxes_with_that_overlap(ax):
     assert at_half == [50, 100, 100, 100]
 
 
-def test_a_box_on_its_way_is_dashed_and_the_cells_own_is_not(ax):
+def test_a_box_of_a_stage_is_dashed_and_that_of_the_cell_is_not(ax):
     _, axes = plt.subplots(1, 4)
     stages = np.array([[5, 5, 15, 15]] * 4)
     plots.network.steps(axes, IMAGE, stages, (8, 10, 16, 20), list("abcd"))
