@@ -2,23 +2,23 @@
 
 Clearing an image removes them with the cells; a background without any would be too clean. They are
 cut out like cells and pasted back at the rate at which they were found, from one pool over all
-cultures, so that debris does not give a culture away.
+cultures, so that debris does not reveal a culture.
 """
 
 import cv2
 import numpy as np
 
 from deepmucs_utils.data.clean_area import background_level, find_structure
-from deepmucs_utils.generation.cells import MARGIN, Cutout, make_matte
+from deepmucs_utils.generation.cells import MARGIN, Cutout, distance_to, make_matte
 
-DISTANCE = 12.0  # px from any mask, so that no part of a cell passes for debris
+DISTANCE = 12.0  # px from any mask, so that no part of a cell is taken for debris
 SIGNIFICANT = 4.0  # times the noise's standard deviation
 LEAST_AREA = 4  # px²
-MOST_AREA = 150  # px²; what is larger may be a cell that nobody annotated
+MOST_AREA = 150  # px²; anything larger may be an unannotated cell
 MOST_EXTENT = 32  # px, side of the surrounding region of structure
 
 
-def find_artefacts(image, mask):
+def find_artefacts(image: np.ndarray, mask: np.ndarray):
     """Cut the artefacts out of an image.
 
     Parameters
@@ -29,14 +29,13 @@ def find_artefacts(image, mask):
 
     Returns
     -------
-    artefacts : list of (int, int, Cutout)
-        Row and column of the cutout's corner, and the cutout.
+    artefacts : list of Cutout
     searched : int
-        Area in which artefacts were looked for, px².
+        Area that was searched, px².
     """
     height, width = image.shape
     structure, noise = find_structure(image, mask)
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    away = distance_to(mask)
     residual = image - background_level(image, (away > DISTANCE) & ~structure)
     smooth = cv2.GaussianBlur(residual, (3, 3), 0.7)
     count, regions, stats, _ = cv2.connectedComponentsWithStats(structure.astype(np.uint8))
@@ -51,10 +50,8 @@ def find_artefacts(image, mask):
         speck = inside & (np.abs(smooth[window]) > SIGNIFICANT * noise)
         if not LEAST_AREA <= speck.sum() <= MOST_AREA or away[window][inside].min() < DISTANCE:
             continue
-        neighbours = structure[window] & ~inside
-        ring = ~structure[window]
-        level = float(image[window][ring].mean()) if ring.any() else float(np.median(image))
-        matte = make_matte(speck, neighbours)
-        cutout = Cutout(image[window].copy(), speck.astype(np.uint8), matte, level)
-        found.append((top, left, cutout))
+        pixels, structured = image[window].copy(), structure[window]
+        level = float(np.median(image) if structured.all() else pixels[~structured].mean())
+        matte = make_matte(speck, structured & ~inside)
+        found.append(Cutout(pixels, speck.astype(np.uint8), matte, level, int(top), int(left)))
     return found, int((away > DISTANCE).sum())

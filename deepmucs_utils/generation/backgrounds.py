@@ -1,9 +1,9 @@
 """Images cleared into backgrounds (paper, section II: "initially filtering out the cells").
 
 LIVECell is flat: between the cells there is only camera noise around one grey level. So a hole is
-not interpolated from its rim, which smears the bright halo inwards, but rebuilt as level plus noise
-from clean parts of the same image, in its own orientation (the noise is anisotropic). What must go
-is found by the masks and by measured structure, since many images hold cells that nobody annotated.
+not interpolated from its rim, which would smear the bright halo inwards. It is rebuilt as level
+plus noise from clean parts of the same image, in the same orientation (the noise is anisotropic).
+The masks and measured structure say what to clear, since many images hold unannotated cells.
 """
 
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from scipy import ndimage
 
 from deepmucs_utils.data.clean_area import background_level, find_structure, near_cells
 
-SEAM = 4.0  # px over which old and new texture change over
+SEAM = 4.0  # px over which the image fades into the texture
 TILES = (48, 32, 24, 16)  # px, sides of the texture's tiles, the largest possible first
-OVERLAP = 4  # px over which tiles change over
-LEAST_PLACES = 400  # positions that tiles must be drawn from
+OVERLAP = 4  # px over which a tile fades into the next
+LEAST_PLACES = 400  # clean positions that a size of tiles needs
 LEAST_CLEAN = 0.1  # share of an image that must be clean
 
 
 @dataclass(frozen=True)
 class Clearing:
-    """A cleared image and what is known of it.
+    """A cleared image and how it was cleared.
 
     Parameters
     ----------
     background : ndarray of uint8, shape (height, width), or None
-        None when there is too little clean area to take texture from.
+        None when the clean area is too small to take texture from.
     clean : ndarray of bool, shape (height, width)
-        Pixels left as they were photographed.
+        Pixels left unchanged.
     residual : ndarray of float32, shape (height, width)
         Image minus background level.
     noise : float
@@ -46,8 +46,8 @@ class Clearing:
     reason: str = ""
 
 
-def autocorrelation(residual, region, dy, dx):
-    """Correlation of pixels with those ``dy`` down and ``dx`` to the right, both in a region.
+def autocorrelation(residual: np.ndarray, region: np.ndarray, dy: int, dx: int) -> float:
+    """Correlation of pixels with those ``dy`` below and ``dx`` to the right, within a region.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def autocorrelation(residual, region, dy, dx):
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def clear(image, mask, rng):
-    """Clear an image of its cells and of everything else that is not background.
+def clear(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Clearing:
+    """Remove the cells from an image, and everything else that is not background.
 
     Parameters
     ----------
@@ -122,9 +122,9 @@ def mix(first, second, weight):
 def synthesise_texture(residual, clean, rng):
     """Noise like that of the clean pixels, for a whole image.
 
-    Tiles from clean places are laid side by side and change over within `OVERLAP` px. The weights'
-    squares sum to one there, which keeps the variance; everywhere else each pixel is a real one.
-    Tiles are never turned, which keeps the anisotropy.
+    Tiles from clean places are laid side by side and overlap by `OVERLAP` px. The squares of their
+    weights sum to one there, which keeps the variance; elsewhere every pixel is a real one. Tiles
+    are never rotated, which keeps the anisotropy.
 
     Parameters
     ----------
@@ -135,21 +135,20 @@ def synthesise_texture(residual, clean, rng):
     Returns
     -------
     ndarray of float32, shape (height, width), or None
-        None when no tile fits into the clean area often enough.
+        None when even the smallest tile fits into the clean area too rarely.
     """
     height, width = residual.shape
     integral = cv2.integral(clean.astype(np.uint8))
     for side in TILES:
-        whole = integral[side:, side:] - integral[:-side, side:] - integral[side:, :-side]
-        whole = whole + integral[:-side, :-side]
-        places = np.argwhere(whole == side * side)
+        below = integral[side:] - integral[:-side]
+        places = np.argwhere(below[:, side:] - below[:, :-side] == side * side)
         if len(places) >= LEAST_PLACES:
             break
     else:
         return None
     step = side - OVERLAP
-    change = (np.arange(OVERLAP) + 0.5) / OVERLAP * np.pi / 2
-    ramp = np.concatenate([np.sin(change), np.ones(side - 2 * OVERLAP), np.cos(change)])
+    fade = (np.arange(OVERLAP) + 0.5) / OVERLAP * np.pi / 2
+    ramp = np.concatenate([np.sin(fade), np.ones(side - 2 * OVERLAP), np.cos(fade)])
     window = np.outer(ramp, ramp).astype(np.float32)
     rows, columns = -(-(height + OVERLAP) // step), -(-(width + OVERLAP) // step)
     texture = np.zeros((rows * step + OVERLAP, columns * step + OVERLAP), np.float32)

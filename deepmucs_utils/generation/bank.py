@@ -1,14 +1,16 @@
-"""The bank: cutouts, backgrounds and artefacts of one split, in flat memory-mapped files.
+"""The bank: cutouts and backgrounds of one split, in flat memory-mapped files.
 
-Building it reads every image once (see `harvest`); opening it is instant, and workers share its
-pages. It lives in the cache, keyed by the annotations, the images and the bank's version.
+Building it reads every image once (see `harvest`); opening it is instant, and processes share its
+pages. It is kept in the cache, under a key of the annotations, the images and the bank's version.
 """
 
 import hashlib
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -18,12 +20,14 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, digest, read_images, read_index
-from deepmucs_utils.generation.cells import Cutout
+from deepmucs_utils.files import write_json
+from deepmucs_utils.generation.cells import WEIGHT, Cutout
 from deepmucs_utils.generation.harvest import harvest
 
 VERSION = 4
 QUANTILES = np.linspace(0, 1, 41)  # of nearest-neighbour distances, kept for each culture
-WEIGHT = (np.arange(256) / np.float32(255)).astype(np.float32)  # a stored matte's weight
+_TABLES = ("cutouts", "members", "backgrounds", "exclusions")
+_FILES = ("pixels", "labels", "mattes", "scenes")  # three for cutouts, one for backgrounds
 
 
 @dataclass(frozen=True)
@@ -34,24 +38,24 @@ class Bank:
     ----------
     folder : Path
     cutouts : DataFrame
-        One row a cutout: ``kind`` ("cell", "group" or "artefact"), ``culture, file_name, well,
+        One row per cutout: ``kind`` ("cell", "group" or "artefact"), ``culture, file_name, well,
         hours, annotation_id`` (of its first cell, -1 for artefacts), ``cells`` (how many),
         ``first_member`` (row of its first cell in ``members``), ``area`` (px²), ``free`` (share of
-        the boundary), ``level, rim`` (grey levels), ``roundness``, ``weight`` (how much more
-        often the border spoils a cell of that size), ``top, left, height, width`` (px in the donor
-        image), ``offset``.
+        the boundary), ``level, rim`` (grey levels), ``roundness``, ``weight`` (how many cells of
+        that size there are for each one that the border leaves whole), ``top, left, height, width``
+        (px in the donor image), ``offset``.
     members : DataFrame
-        One row for each cell of each cutout: ``annotation_id, area`` (px²), ``y, x`` (centre in
-        the cutout, px).
+        One row per cell of each cutout: ``annotation_id, area`` (px²), ``y, x`` (centre in the
+        cutout, px).
     backgrounds : DataFrame
-        One row a background: ``file_name, culture, well, clean`` (share of pixels as
-        photographed), ``structured`` (share that still is no plain noise), ``noise, level`` (grey
-        levels), ``height, width, offset``.
+        One row per background: ``file_name, culture, well, clean`` (share of unchanged pixels),
+        ``structured`` (share that is more than plain noise), ``noise, level`` (grey levels),
+        ``height, width, offset``.
     exclusions : DataFrame
         ``culture, reason, cells``: how many cells of each culture are in no donor, and why.
     facts : dict
         Key, version, number of images, ``no_background`` (images that gave none, with the reason),
-        ``artefact_rates`` (artefacts a px², one an image) and ``spacing`` (by culture, quantiles
+        ``artefact_rates`` (artefacts per px², one per image) and ``spacing`` (by culture, quantiles
         of the distance to the nearest neighbour's centre, px).
     """
 
@@ -62,59 +66,83 @@ class Bank:
     exclusions: pd.DataFrame
     facts: dict
 
-    def __post_init__(self):
-        for name in ("pixels", "labels", "mattes", "scenes"):
-            path = self.folder / f"{name}.u8"
-            data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
-            object.__setattr__(self, f"_{name}", np.asarray(data))
-        columns = ("offset", "height", "width", "level")
-        table = {name: self.cutouts[name].tolist() for name in columns}
-        object.__setattr__(self, "_places", list(zip(*table.values(), strict=True)))
-        grounds = self.backgrounds.reindex(columns=columns[:-1])  # none at all have no columns
-        object.__setattr__(self, "_grounds", grounds.values.tolist())
+    def __reduce__(self):
+        """Another process opens the files itself instead of receiving their content."""
+        return open_bank, (self.folder,)
 
-    def arrays(self, row):
-        """Pixels, labels and matte (weight × 255) of a cutout, each uint8, and its grey level."""
-        offset, height, width, level = self._places[row]
-        part = slice(offset, offset + height * width)
-        shape = (height, width)
-        return (
-            self._pixels[part].reshape(shape),
-            self._labels[part].reshape(shape),
-            self._mattes[part].reshape(shape),
-            level,
+    @cached_property
+    def columns(self) -> dict:
+        """The columns of ``cutouts`` by name, as arrays: quick to read one value from."""
+        return {name: self.cutouts[name].to_numpy() for name in self.cutouts}
+
+    @cached_property
+    def _members(self):
+        """Annotation ids, centres and areas of all cells, as arrays."""
+        return tuple(
+            self.members[names].to_numpy() for names in ("annotation_id", ["y", "x"], "area")
         )
 
-    def cutout(self, row):
-        """The `Cutout` in row ``row`` of the table ``cutouts``."""
-        pixels, labels, matte, level = self.arrays(row)
-        return Cutout(pixels, labels, cv2.LUT(matte, WEIGHT), level)
+    @cached_property
+    def _files(self):
+        """The bytes of each file, read from the disk when they are needed."""
+        paths = [self.folder / f"{name}.u8" for name in _FILES]
+        return [
+            np.asarray(np.memmap(path, np.uint8, "r"))
+            if path.stat().st_size
+            else np.empty(0, np.uint8)
+            for path in paths
+        ]
 
-    def background(self, row):
-        """The cleared image in row ``row`` of the table ``backgrounds``; uint8, (height, width)."""
-        offset, height, width = self._grounds[row]
-        return self._scenes[offset : offset + height * width].reshape(height, width)
+    def donors(self, culture: str, groups: bool = True) -> np.ndarray:
+        """Rows of ``cutouts`` that hold donors of a culture: single cells and, unless ``groups`` is
+        False, groups; an index array."""
+        kind = self.cutouts["kind"]
+        wanted = kind != "artefact" if groups else kind == "cell"
+        return np.flatnonzero(wanted & (self.cutouts["culture"] == culture))
 
-    def cells(self, culture):
-        """Rows of ``cutouts`` that hold single donors of ``culture``; an index array."""
-        table = self.cutouts
-        return np.flatnonzero((table["kind"] == "cell") & (table["culture"] == culture))
-
-    def groups(self, culture):
-        """Rows of ``cutouts`` that hold group donors of ``culture``; an index array."""
-        table = self.cutouts
-        return np.flatnonzero((table["kind"] == "group") & (table["culture"] == culture))
-
-    def artefacts(self):
+    @cached_property
+    def artefacts(self) -> np.ndarray:
         """Rows of ``cutouts`` that hold artefacts; an index array."""
         return np.flatnonzero(self.cutouts["kind"] == "artefact")
 
+    def annotations(self, row: int) -> np.ndarray:
+        """Annotation ids of the cells of a cutout."""
+        return self._members[0][self._inside(row)]
 
-def build_bank(root, split, cache=CACHE, jobs=2):
+    def _inside(self, row):
+        first = self.columns["first_member"][row]
+        return slice(first, first + self.columns["cells"][row])
+
+    def arrays(self, row: int) -> tuple:
+        """Pixels, labels, matte (weight × 255) of a cutout, each uint8, its grey level, and the
+        centres (y, x) and areas of its cells; see `canvas.Sprite`."""
+        offset, height, width, level = (
+            self.columns[name][row] for name in ("offset", "height", "width", "level")
+        )
+        part = slice(offset, offset + height * width)
+        planes = (plane[part].reshape(height, width) for plane in self._files[:3])
+        _, centres, areas = (column[self._inside(row)] for column in self._members)
+        return *planes, float(level), centres, areas
+
+    def cutout(self, row: int) -> Cutout:
+        """The `Cutout` in row ``row`` of the table ``cutouts``."""
+        pixels, labels, matte, level, *_ = self.arrays(row)
+        place = (self.columns[name][row].item() for name in ("top", "left", "free"))
+        return Cutout(pixels, labels, cv2.LUT(matte, WEIGHT), level, *place)
+
+    def background(self, row: int) -> np.ndarray:
+        """The cleared image in row ``row`` of the table ``backgrounds``; uint8, (height, width)."""
+        table = self.backgrounds
+        offset, height, width = (table[name].iat[row] for name in ("offset", "height", "width"))
+        return self._files[3][offset : offset + height * width].reshape(height, width)
+
+
+def build_bank(root, split: str, cache=CACHE, jobs: int = 2) -> Bank:
     """Open the bank of one split of a LIVECell root, building it when it is missing.
 
-    An image that several splits list gives to the last of train, val, test only, and of images
-    with the same content the first one gives; so no cell is on both sides of an evaluation.
+    An image that several splits list gives donors to the last of train, val, test only, and of
+    images with the same content only the first one does; so no cell is on both sides of an
+    evaluation.
 
     Parameters
     ----------
@@ -131,7 +159,8 @@ def build_bank(root, split, cache=CACHE, jobs=2):
     livecell = LiveCell(root)
     index = read_index(livecell, split, cache)
     names = sorted(index["file_name"].unique())
-    foreign = _later_splits(livecell, split, cache)
+    later = [s for s in SPLITS[SPLITS.index(split) + 1 :] if livecell.has_split(s)]
+    foreign = {name for s in later for name in read_images(livecell, s, cache)["file_name"]}
     key = _key(livecell, split, names, foreign)
     folder = Path(cache) / "bank" / f"{split}-v{VERSION}-{key}"
     if not folder.is_dir():
@@ -144,11 +173,9 @@ def build_bank(root, split, cache=CACHE, jobs=2):
             for name in names
         )
         harvests = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-        _store(
-            tqdm(harvests, f"bank {split}", len(names), unit="image", disable=None),
-            partial,
-            {"key": key, "version": VERSION, "split": split, "images": len(names)},
-        )
+        harvests = tqdm(harvests, f"bank {split}", len(names), unit="image", disable=None)
+        facts = {"key": key, "version": VERSION, "split": split, "images": len(names)}
+        _store(harvests, partial, facts)
         try:
             os.replace(partial, folder)
         except OSError:  # another process was faster; its bank is the same
@@ -156,18 +183,11 @@ def build_bank(root, split, cache=CACHE, jobs=2):
     return open_bank(folder)
 
 
-def open_bank(folder):
+def open_bank(folder) -> Bank:
     """Open a finished bank; instant."""
     folder = Path(folder)
-    tables = ("cutouts", "members", "backgrounds", "exclusions")
-    facts = json.loads((folder / "bank.json").read_text())
-    return Bank(folder, *(pd.read_parquet(folder / f"{t}.parquet") for t in tables), facts)
-
-
-def _later_splits(livecell, split, cache):
-    """File names that a later split lists."""
-    later = [s for s in SPLITS[SPLITS.index(split) + 1 :] if livecell.has_split(s)]
-    return {name for s in later for name in read_images(livecell, s, cache)["file_name"]}
+    facts = json.loads((folder / "bank.json").read_text(encoding="utf-8"))
+    return Bank(folder, *(pd.read_parquet(folder / f"{name}.parquet") for name in _TABLES), facts)
 
 
 def _key(livecell, split, names, foreign):
@@ -180,56 +200,52 @@ def _key(livecell, split, names, foreign):
 
 
 def _store(harvests, folder, facts):
-    """Write what the images give, one after the other, so that memory stays flat."""
-    cutouts, members, backgrounds, reasons, no_background, rates = [], [], [], [], [], []
-    spacing, seen = {}, set()
-    offset = scene_offset = 0
-    files = {name: open(folder / f"{name}.u8", "wb") for name in _FILES}
-    for found in harvests:
-        if found.content in seen:
-            reasons += [(found.culture, "image is a duplicate")] * found.annotated
-            continue
-        seen.add(found.content)
-        for entry, cutout, inside in found.cutouts:
-            height, width = cutout.labels.shape
-            files["pixels"].write(cutout.pixels.tobytes())
-            files["labels"].write(cutout.labels.tobytes())
-            files["mattes"].write(np.rint(cutout.matte * 255).astype(np.uint8).tobytes())
-            place = {"height": height, "width": width, "offset": offset}
-            cutouts.append(entry | {"first_member": len(members)} | place)
-            members += inside
-            offset += height * width
-        if found.background is not None:
-            entry, image = found.background
-            files["scenes"].write(image.tobytes())
-            height, width = image.shape
-            place = {"height": height, "width": width, "offset": scene_offset}
-            backgrounds.append(entry | place)
-            scene_offset += height * width
-        no_background += found.no_background
-        reasons += found.reasons
-        rates += found.artefact_rate
-        spacing.setdefault(found.culture, []).append(found.nearest)
-    for file in files.values():
-        file.close()
-    pd.DataFrame(cutouts).to_parquet(folder / "cutouts.parquet")
-    pd.DataFrame(members, columns=["annotation_id", "area", "y", "x"]).to_parquet(
-        folder / "members.parquet"
-    )
-    pd.DataFrame(backgrounds).to_parquet(folder / "backgrounds.parquet")
-    table = pd.DataFrame(reasons, columns=["culture", "reason"])
-    table = table.value_counts(sort=False).rename("cells").reset_index()
-    table.to_parquet(folder / "exclusions.parquet")
-    facts = facts | {
-        "no_background": no_background,
-        "artefact_rates": rates,
-        "spacing": {
-            name: np.quantile(np.concatenate(parts), QUANTILES).round(2).tolist()
-            for name, parts in sorted(spacing.items())
-            if sum(map(len, parts))
-        },
+    """Write what the images give one after the other, so that memory stays flat."""
+    cutouts, members, backgrounds, excluded = [], [], [], []
+    no_background, rates, nearest, seen = [], [], {}, set()
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(open(folder / f"{name}.u8", "wb")) for name in _FILES}
+        for found in harvests:
+            if found.content in seen:
+                excluded += [(found.culture, "image is a duplicate")] * found.annotated
+                continue
+            seen.add(found.content)
+            excluded += [(found.culture, reason) for reason in found.excluded]
+            for entry, cutout, inside in found.cutouts:
+                matte = np.rint(cutout.matte * 255).astype(np.uint8)
+                place = _append(files, pixels=cutout.pixels, labels=cutout.labels, mattes=matte)
+                cutouts.append(entry | {"first_member": len(members)} | place)
+                members += inside
+            if found.background is not None:
+                entry, image = found.background
+                backgrounds.append(entry | _append(files, scenes=image))
+            if found.no_background:
+                no_background.append({"file_name": found.file_name, "reason": found.no_background})
+            if found.artefact_rate is not None:
+                rates.append(found.artefact_rate)
+            if len(found.nearest):
+                nearest.setdefault(found.culture, []).append(found.nearest)
+    reasons = pd.DataFrame(excluded, columns=["culture", "reason"])
+    tables = {
+        "cutouts": pd.DataFrame(cutouts),
+        "members": pd.DataFrame(members, columns=["annotation_id", "area", "y", "x"]),
+        "backgrounds": pd.DataFrame(backgrounds),
+        "exclusions": reasons.value_counts(sort=False).rename("cells").reset_index(),
     }
-    (folder / "bank.json").write_text(json.dumps(facts, indent=1))
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet")
+    spacing = {
+        culture: np.quantile(np.concatenate(parts), QUANTILES).round(2).tolist()
+        for culture, parts in sorted(nearest.items())
+    }
+    facts = facts | {"no_background": no_background, "artefact_rates": rates, "spacing": spacing}
+    write_json(folder / "bank.json", facts)
 
 
-_FILES = ("pixels", "labels", "mattes", "scenes")
+def _append(files, **planes):
+    """Append planes of one shape to their files; their height, width and offset there."""
+    for name, plane in planes.items():
+        offset = files[name].tell()
+        files[name].write(plane.tobytes())
+    height, width = plane.shape
+    return {"height": height, "width": width, "offset": offset}

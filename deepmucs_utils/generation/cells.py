@@ -1,8 +1,8 @@
 """Cells cut out of an image, each with its mask and matte (paper, section II and Fig. 1).
 
-A mask says which pixels are the cell; a matte says how much of each pixel is taken along. The
-bright rim of phase contrast lies inside LIVECell's masks and has faded 2 to 4 px outside them, so
-the matte keeps full weight to `PLATEAU` px outside the mask and falls to nothing at `REACH` px.
+A mask says which pixels are the cell; a matte says how much of each pixel is pasted. The bright rim
+of phase contrast lies inside LIVECell's masks and has faded 2 to 4 px outside them, so the matte
+keeps full weight to `PLATEAU` px outside the mask and falls to nothing at `REACH` px.
 """
 
 from dataclasses import dataclass
@@ -10,24 +10,89 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from deepmucs_utils.data.masks import Scene, paint
-
-__all__ = ["Cutout", "Scene", "cut", "edge_profile", "extract", "fault", "make_matte", "paint"]
+from deepmucs_utils.data.masks import Scene
 
 PLATEAU = 3.0  # px outside the mask with full weight
 REACH = 5.0  # px outside the mask where the matte ends
 MARGIN = 6  # px around the mask's box that a cutout keeps
-LEAST_AREA = 30  # px²; smaller masks are fragments of annotation
+CLEARANCE = 3.0  # px to the next mask beyond which a boundary pixel counts as free
 LEAST_FREE = 0.75  # share of its boundary that a donor has free
-CLEARANCE = 3.0  # px to the next mask from which a boundary pixel counts as free
+LEAST_AREA = 30  # px²; smaller masks are fragments of annotation
 MOST_COVERED = 0.1  # share of a donor that other masks may claim as well
+LEAST_RING = 20  # px; the level of a shorter ring is that of the whole image
+SYMMETRIES = 8  # of the square: four quarter turns, and the same after a mirror image
+WEIGHT = (np.arange(256) / np.float32(255)).astype(np.float32)  # of a matte stored in 8 bits
 
 
-def make_matte(mask, neighbours):
+@dataclass(frozen=True)
+class Cutout:
+    """A cell, or a group of touching cells, with its surroundings.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (h, w)
+        The donor image around the cells.
+    labels : ndarray of uint8, shape (h, w)
+        0 outside, 1 in the first cell, 2 in the second, …
+    matte : ndarray of float32, shape (h, w)
+        Weight of each pixel, in [0, 1].
+    level : float
+        Grey level of the free ring around the cells.
+    top, left : int
+        Row and column of the upper left corner in the donor image, px.
+    free : float
+        Share of the outline that is free of other cells.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    matte: np.ndarray
+    level: float
+    top: int
+    left: int
+    free: float = 1.0
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Pixels of all its cells; bool, shape (h, w)."""
+        return self.labels > 0
+
+
+def distance_to(region: np.ndarray) -> np.ndarray:
+    """Distance of every pixel to a region of True, px; float32."""
+    return cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
+
+
+def boundary(mask: np.ndarray) -> np.ndarray:
+    """Pixels of a mask that have one of their eight neighbours outside it."""
+    return mask & ~(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0)
+
+
+def window(outer, inner, top, left):
+    """Where a smaller array overlaps a larger one.
+
+    Parameters
+    ----------
+    outer, inner : tuple of int
+        Heights and widths, px.
+    top, left : int
+        Corner of the smaller array in the larger one; may be negative.
+
+    Returns
+    -------
+    here, part : tuple of slice
+        The same pixels in the larger and in the smaller array.
+    """
+    (height, width), (h, w) = outer, inner
+    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + h, height), min(left + w, width)
+    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def make_matte(mask: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """Weight of each pixel when a cell is pasted, in [0, 1].
 
     Full to `PLATEAU` px outside the mask, linear to zero at `REACH` px, and zero wherever a pixel
-    belongs to a neighbour or lies nearer to one than to the cell.
+    belongs to a neighbour or is nearer to one than to the cell.
 
     Parameters
     ----------
@@ -45,79 +110,38 @@ def make_matte(mask, neighbours):
     return matte
 
 
-def distance_to(region):
-    """Distance of every pixel to a region, px; float32."""
-    return cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
-
-
-def boundary(mask):
-    """Pixels of a mask that have one of their eight neighbours outside it."""
-    return mask & ~(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0)
-
-
-def free_boundary(mask, neighbours):
-    """Share of a mask's boundary pixels with more than `CLEARANCE` px to the next mask."""
+def free_boundary(mask: np.ndarray, neighbours: np.ndarray) -> float:
+    """Share of a mask's boundary pixels that are more than `CLEARANCE` px from the next mask."""
     if not neighbours.any():
         return 1.0
     return float((distance_to(neighbours)[boundary(mask)] > CLEARANCE).mean())
 
 
-@dataclass(frozen=True)
-class Cutout:
-    """A cell, or a group of touching cells, with its surroundings.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (h, w)
-        The donor image around the cells.
-    labels : ndarray of uint8 or bool, shape (h, w)
-        0 outside, 1 in the first cell, 2 in the second, …
-    matte : ndarray of float32, shape (h, w)
-        Weight of each pixel, in [0, 1].
-    level : float
-        Grey level of the free ring around, to which the background corresponds.
-    """
-
-    pixels: np.ndarray
-    labels: np.ndarray
-    matte: np.ndarray
-    level: float
-
-    @property
-    def mask(self):
-        """Pixels of all its cells; bool, shape (h, w)."""
-        return self.labels > 0
-
-
-def fault(scene, row, area_range=None):
-    """Why a cell can't be a donor, neither alone nor in a group.
+def fault(scene: Scene, row: int, area_range=None) -> str:
+    """Why a cell cannot be a donor, neither alone nor in a group.
 
     Parameters
     ----------
     scene : Scene
     row : int
+        Which cell of the scene.
     area_range : tuple of float, optional
         Smallest and largest plausible area of the culture, px².
 
     Returns
     -------
     str
-        ``""`` when nothing is wrong with it.
+        ``""`` for a sound cell.
     """
-    height, width = scene.owner.shape
     (y0, x0, y1, x1), mask = scene.masks[row]
     area = np.count_nonzero(mask)
     if area < LEAST_AREA:
         return "too small"
     if scene.double[row]:
         return "double contour"
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if (
-        y0 + rows[0] == 0
-        or x0 + columns[0] == 0
-        or y0 + rows[-1] == height - 1
-        or x0 + columns[-1] == width - 1
-    ):
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    height, width = scene.owner.shape
+    if 0 in (y0 + y, x0 + x) or y0 + y + h == height or x0 + x + w == width:
         return "cut by the border"
     if area_range is not None and not area_range[0] <= area <= area_range[1]:
         return "area outside the culture's range"
@@ -126,7 +150,7 @@ def fault(scene, row, area_range=None):
     return ""
 
 
-def cut(image, scene, rows):
+def cut(image: np.ndarray, scene: Scene, rows) -> Cutout:
     """Cut cells out of their image as one piece.
 
     Parameters
@@ -138,24 +162,19 @@ def cut(image, scene, rows):
 
     Returns
     -------
-    cutout : Cutout
-    corner : tuple of int
-        Row and column of its upper left corner in the image.
-    free : float
-        Share of the piece's boundary that is free of other cells.
+    Cutout
     """
-    height, width = image.shape
     boxes = np.array([scene.masks[row][0] for row in rows])
-    top, left = np.maximum(boxes[:, :2].min(0) - MARGIN, 0)
-    bottom, right = np.minimum(boxes[:, 2:].max(0) + MARGIN, (height, width))
-    window = np.s_[top:bottom, left:right]
-    owner = scene.owner[window]
+    corner = boxes[:, :2].min(0) - MARGIN
+    here, _ = window(image.shape, boxes[:, 2:].max(0) + MARGIN - corner, *corner)
+    top, left = (int(side.start) for side in here)
+    pixels, owner = image[here].copy(), scene.owner[here]
     labels = np.zeros(owner.shape, np.uint8)
-    for number, row in enumerate(rows, 1):
-        if len(rows) == 1:  # alone, a cell keeps pixels that a neighbour claims as well
-            (y0, x0, y1, x1), mask = scene.masks[row]
-            labels[y0 - top : y1 - top, x0 - left : x1 - left] = mask
-        else:
+    if len(rows) == 1:  # alone, a cell keeps pixels that a neighbour claims as well
+        (y0, x0, y1, x1), mask = scene.masks[rows[0]]
+        labels[y0 - top : y1 - top, x0 - left : x1 - left] = mask
+    else:
+        for number, row in enumerate(rows, 1):
             labels[owner == row] = number
     mask = labels > 0
     neighbours = (owner >= 0) & ~np.isin(owner, rows) & ~mask
@@ -163,14 +182,13 @@ def cut(image, scene, rows):
     ring = (matte == 0) & ~neighbours
     if neighbours.any():
         ring &= distance_to(neighbours) > CLEARANCE
-    pixels = image[window]
-    level = float(pixels[ring].mean()) if ring.sum() >= 20 else float(np.median(image))
-    cutout = Cutout(pixels.copy(), labels, matte, level)
-    return cutout, (int(top), int(left)), free_boundary(mask, neighbours)
+    level = pixels[ring].mean() if np.count_nonzero(ring) >= LEAST_RING else np.median(image)
+    free = free_boundary(mask, neighbours)
+    return Cutout(pixels, labels, matte, float(level), top, left, free)
 
 
-def extract(image, scene, row, area_range=None):
-    """Cut one cell out of its image, or say why it is no single donor.
+def extract(image: np.ndarray, scene: Scene, row: int, area_range=None):
+    """Cut one cell out of its image, or say why it cannot be a donor on its own.
 
     Parameters
     ----------
@@ -187,19 +205,17 @@ def extract(image, scene, row, area_range=None):
         None when the cell is excluded.
     reason : str
         Why it is excluded, or ``""``.
-    free : float
-        Share of the boundary that is free.
     """
     reason = fault(scene, row, area_range)
     if reason:
-        return None, reason, np.nan
-    cutout, _, free = cut(image, scene, [row])
-    if free < LEAST_FREE:
-        return None, "too few free edges", free
-    return cutout, "", free
+        return None, reason
+    cutout = cut(image, scene, [row])
+    if cutout.free < LEAST_FREE:
+        return None, "too few free edges"
+    return cutout, ""
 
 
-def edge_profile(cutouts, reach=8):
+def edge_profile(cutouts, reach: int = 8):
     """Grey level by distance from the mask's edge, relative to the surroundings.
 
     Parameters
@@ -212,7 +228,7 @@ def edge_profile(cutouts, reach=8):
     -------
     distance : ndarray of int, shape (2 * reach + 1,)
     mean : ndarray of float, same shape
-        Mean over cells, grey levels; only pixels that the matte takes, or free surroundings.
+        Mean over cells, grey levels; only pixels in the matte or in the free surroundings.
     """
     distance = np.arange(-reach, reach + 1)
     profiles = np.full((len(cutouts), len(distance)), np.nan)
@@ -225,26 +241,3 @@ def edge_profile(cutouts, reach=8):
             if ring.any():
                 profiles[row, column] = cutout.pixels[ring].mean() - cutout.level
     return distance, np.nanmean(profiles, axis=0)
-
-
-def rim_and_roundness(cutout):
-    """How strong a cell's rim is, and how round the cell.
-
-    Parameters
-    ----------
-    cutout : Cutout
-
-    Returns
-    -------
-    rim : float
-        Mean of the mask's outermost two pixels above the surroundings, grey levels.
-    roundness : float
-        4π area / perimeter², 1 for a disc; the smallest of the piece's cells is not told apart.
-    """
-    mask = cutout.mask
-    edge = mask & (distance_to(~mask) <= 2.5)
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
-    area = sum(cv2.contourArea(contour) for contour in contours)
-    rim = float(cutout.pixels[edge].mean() - cutout.level)
-    return rim, float(min(4 * np.pi * area / max(perimeter, 1) ** 2, 1))

@@ -1,10 +1,12 @@
 """Composing one co-culture image (paper, section II, last step).
 
 Cells of several cultures are pasted on a cleared background to which artefacts were given back. The
-order is that of a microscope's scene: artefacts, then flat cells, then round ones with strong rims.
+order is that of a scene under the microscope: artefacts, then flat cells, then round ones with
+strong rims.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,10 +15,12 @@ from pycocotools import mask as coco_mask
 from deepmucs_utils.data.cultures import CATEGORY_ID, CULTURE_NAMES
 from deepmucs_utils.data.masks import run_lengths
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.canvas import BLENDS, Canvas, Sprite, make_sprite
+from deepmucs_utils.generation.bank import Bank
+from deepmucs_utils.generation.canvas import BLENDS, Canvas, Sprite
 from deepmucs_utils.generation.placement import PLACEMENTS, Layout, Places
+from deepmucs_utils.generation.plan import ImagePlan
+from deepmucs_utils.generation.recipes import Recipe
 
-MOST_KEPT = 4096  # artefacts kept ready to be pasted: some 20 MB
 ATTEMPTS = 5  # layouts tried for an image before it counts as too full
 
 
@@ -34,6 +38,11 @@ class Style:
     interactions : tuple of (str, str, float)
         Pairs of cultures and how strongly they attract (positive) or repel each other, for the
         placement ``interacting``; see `placement.Places`.
+
+    Raises
+    ------
+    DeepMuCSError
+        If a value is unknown, or interactions stand without their placement.
     """
 
     placement: str = "clustered"
@@ -60,7 +69,19 @@ class Style:
             )
 
 
-def compose_image(plan, recipe, bank, seed, style=None):
+class _Piece(NamedTuple):
+    """A donor in an image: its row in the bank, its symmetry, and where it lies (px)."""
+
+    row: int
+    symmetry: int
+    sprite: Sprite
+    top: int
+    left: int
+
+
+def compose_image(
+    plan: ImagePlan, recipe: Recipe, bank: Bank, seed: int, style: Style | None = None
+):
     """Compose one image of a set.
 
     Parameters
@@ -69,7 +90,8 @@ def compose_image(plan, recipe, bank, seed, style=None):
     recipe : Recipe
     bank : Bank
     seed : int
-        Seed of the set; the image has its own stream, so it does not depend on any other image.
+        Seed of the set. The image has its own stream of random numbers, so it does not depend on
+        any other image.
     style : Style, optional
         How cells are placed and pasted.
 
@@ -79,152 +101,44 @@ def compose_image(plan, recipe, bank, seed, style=None):
     annotations : list of dict
         COCO annotations of what is visible of each cell.
     provenance : list of dict
-        Where each cell comes from and where it went.
+        Where each cell comes from and where it lies.
+
+    Raises
+    ------
+    DeepMuCSError
+        If the background is smaller than the canvas or the cells find no place.
     """
     style = style or Style()
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1 + plan.index,)))
-    table = _table(bank)
-    canvas, background = _open_canvas(plan, recipe, bank, rng)
+    canvas = _open_canvas(plan, recipe, bank, rng)
     _scatter_artefacts(canvas, bank, rng)
-
-    placed = []
-    pieces = _lay_out(plan, bank, canvas.owner.shape, style, rng)
-    pieces.sort(key=lambda piece: table["height_in_scene"][piece[0]])
-    for number, (row, symmetry, sprite, top, left) in enumerate(pieces):
-        canvas.add(sprite, top, left, style.blend)
-        shared = {
-            "culture": table["culture"][row],
-            "donor_image": table["file_name"][row],
-            "donor_well": table["well"][row],
-            "donor_hours": table["hours"][row],
-            "piece": number,
-            "symmetry": symmetry,
-            "top": top,
-            "left": left,
-        }
-        placed += [
-            shared | {"donor_annotation": int(donor), "area": int(area)}
-            for donor, area in zip(table["ids"][_members(table, row)], sprite.areas, strict=True)
-        ]
-    return canvas.image(), *_records(plan, canvas, placed, background)
-
-
-def _lay_out(plan, bank, shape, style, rng):
-    """Turn the pieces and find their places, the largest first; again from the start when the last
-    ones find none."""
-    table = _table(bank)
-    pieces = []
-    for row, symmetry in plan.cells:
-        centres, areas = (table[name][_members(table, row)] for name in ("centres", "areas"))
-        sprite = make_sprite(bank.arrays(row), centres, areas, symmetry)
-        pieces.append((row, symmetry, sprite))
-    pieces.sort(key=lambda piece: -piece[2].area)
-    interactions = {(one, other): pull for one, other, pull in style.interactions}
-    for attempt in range(ATTEMPTS):
-        places = Places(Layout(shape), rng, style.placement, bank.facts["spacing"], interactions)
-        try:
-            return [
-                (*piece, *places.draw(piece[2], table["culture"][piece[0]])) for piece in pieces
-            ]
-        except DeepMuCSError:
-            if attempt == ATTEMPTS - 1:
-                raise
-
-
-def _members(table, row):
-    """Slice of the bank's members that are the cells of a cutout."""
-    first = table["first_member"][row]
-    return slice(first, first + table["cells"][row])
-
-
-def _records(plan, canvas, placed, background):
-    """Annotations and provenance of the cells of a finished canvas."""
-    height, width = canvas.owner.shape
-    visible = [canvas.visible(number) for number in range(len(placed))]
-    runs = [{"size": [height, width], "counts": run_lengths(*v, (height, width))} for v in visible]
-    rles = coco_mask.frPyObjects(runs, height, width) if runs else []
-    boxes = coco_mask.toBbox(rles) if runs else []
-    annotations, provenance = [], []
-    for number, cell in enumerate(placed):
-        area = sum(runs[number]["counts"][1::2])
-        ids = {"id": plan.first_id + number, "image_id": plan.index}
-        annotations.append(
-            ids
-            | {
-                "category_id": CATEGORY_ID[cell["culture"]],
-                "bbox": boxes[number].tolist(),
-                "area": area,
-                "iscrowd": 0,
-                "segmentation": {
-                    "size": [height, width],
-                    "counts": rles[number]["counts"].decode(),
-                },
-            }
-        )
-        cell = dict(cell)
-        share = {"visible": area / cell.pop("area"), "visible_area": area}
-        share["background"] = background
-        ids = {"annotation_id": ids["id"], "image_id": plan.index, "block": plan.block}
-        provenance.append(ids | cell | share)
-    return annotations, provenance
-
-
-_TABLES = {}
-
-
-def _table(bank):
-    """The bank's columns that composing needs, as arrays and lists; made once a process."""
-    if bank.folder not in _TABLES:
-        cutouts, members = bank.cutouts, bank.members
-        _TABLES.clear()
-        names = ("culture", "file_name", "well", "hours", "first_member", "cells")
-        _TABLES[bank.folder] = {name: cutouts[name].tolist() for name in names} | {
-            # strong rims and round outlines lie above flat, spread cells
-            "height_in_scene": (cutouts["rim"].clip(lower=0) * cutouts["roundness"]).tolist(),
-            "centres": members[["y", "x"]].to_numpy(),
-            "areas": members["area"].to_numpy(),
-            "ids": members["annotation_id"].to_numpy(),
-            "backgrounds": bank.backgrounds[["file_name", "level"]].values.tolist(),
-            "artefacts": bank.artefacts(),
-            "sprites": {},  # of artefacts
-        }
-    return _TABLES[bank.folder]
+    pieces = _lay_out(plan, recipe, bank, style, rng)
+    pieces.sort(key=lambda piece: _height(bank, piece.row))
+    for piece in pieces:
+        canvas.add(piece.sprite, piece.top, piece.left, style.blend)
+    return canvas.image(), *_records(plan, bank, canvas, pieces)
 
 
 def _open_canvas(plan, recipe, bank, rng):
     """A random window of the background, turned by 180° half the time (noise keeps its axes)."""
     height, width = recipe.canvas
-    name, level = _table(bank)["backgrounds"][plan.background]
-    scene = bank.background(plan.background)
+    scene, entry = bank.background(plan.background), bank.backgrounds.iloc[plan.background]
     if scene.shape[0] < height or scene.shape[1] < width:
         raise DeepMuCSError(
-            f"{name}: {scene.shape[0]} × {scene.shape[1]} px; expected at "
-            f"least the canvas of {recipe.name}, {height} × {width} px."
+            f"{entry['file_name']}: {scene.shape[0]} × {scene.shape[1]} px; expected at least the "
+            f"canvas of {recipe.name}, {height} × {width} px."
         )
     top = int(rng.integers(scene.shape[0] - height + 1))
     left = int(rng.integers(scene.shape[1] - width + 1))
     scene = scene[top : top + height, left : left + width]
     if rng.random() < 0.5:
         scene = cv2.rotate(scene, cv2.ROTATE_180)
-    return Canvas(scene, level), name
-
-
-def _artefact(bank, row, turned):
-    """An artefact ready to be pasted, upright or by 180°; kept, since most are pasted often."""
-    kept = _table(bank)["sprites"]
-    if (row, turned) not in kept:
-        if len(kept) == MOST_KEPT:
-            kept.clear()
-        *planes, level = bank.arrays(row)
-        if turned:
-            planes = [cv2.rotate(plane, cv2.ROTATE_180) for plane in planes]
-        kept[row, turned] = Sprite(*planes, level, (), ())
-    return kept[row, turned]
+    return Canvas(scene, float(entry["level"]))
 
 
 def _scatter_artefacts(canvas, bank, rng):
     """Paste artefacts at the rate of a random image; upright or by 180°, as the noise is."""
-    rows, rates = _table(bank)["artefacts"], bank.facts["artefact_rates"]
+    rows, rates = bank.artefacts, bank.facts["artefact_rates"]
     if not len(rows) or not rates:
         return
     height, width = canvas.owner.shape
@@ -233,6 +147,79 @@ def _scatter_artefacts(canvas, bank, rng):
     turns = rng.integers(2, size=len(chosen))
     places = rng.random((2, len(chosen))).tolist()
     for row, turn, y, x in zip(rows[chosen].tolist(), turns.tolist(), *places, strict=True):
-        sprite = _artefact(bank, row, turn)
+        sprite = Sprite(*bank.arrays(row)).turned(2 * turn)
         h, w = sprite.labels.shape
         canvas.paste(sprite, int(y * (height - h + 1)), int(x * (width - w + 1)))
+
+
+def _lay_out(plan, recipe, bank, style, rng):
+    """Find places for the pieces, the largest first; again from the start when the last ones find
+    none."""
+    sprites = [
+        (row, symmetry, Sprite(*bank.arrays(row)).turned(symmetry)) for row, symmetry in plan.cells
+    ]
+    sprites.sort(key=lambda piece: -piece[2].area)
+    cultures, spacing = bank.columns["culture"], bank.facts["spacing"]
+    for attempt in range(1, ATTEMPTS + 1):
+        layout = Layout(recipe.canvas)
+        places = Places(layout, rng, style.placement, spacing, style.interactions)
+        try:
+            return [
+                _Piece(row, symmetry, sprite, *places.draw(sprite, cultures[row]))
+                for row, symmetry, sprite in sprites
+            ]
+        except DeepMuCSError:
+            if attempt == ATTEMPTS:
+                raise
+
+
+def _height(bank, row):
+    """Order in depth: strong rims and round outlines lie above flat, spread cells."""
+    return max(bank.columns["rim"][row], 0) * bank.columns["roundness"][row]
+
+
+def _records(plan, bank, canvas, pieces):
+    """Annotations and provenance of the cells of a finished canvas."""
+    size = list(canvas.owner.shape)
+    cells = [
+        (number, piece, donor, area)
+        for number, piece in enumerate(pieces)
+        for donor, area in zip(bank.annotations(piece.row), piece.sprite.areas, strict=True)
+    ]
+    visible = [run_lengths(*canvas.visible(number), size) for number in range(len(cells))]
+    codes = coco_mask.frPyObjects([{"size": size, "counts": runs} for runs in visible], *size)
+    boxes = coco_mask.toBbox(codes).tolist()
+    column, annotations, provenance = bank.columns, [], []
+    for index, (number, piece, donor, whole) in enumerate(cells):
+        culture, area = column["culture"][piece.row], sum(visible[index][1::2])
+        annotations.append(
+            {
+                "id": plan.first_id + index,
+                "image_id": plan.index,
+                "category_id": CATEGORY_ID[culture],
+                "bbox": boxes[index],
+                "area": area,
+                "iscrowd": 0,
+                "segmentation": {"size": size, "counts": codes[index]["counts"].decode()},
+            }
+        )
+        provenance.append(
+            {
+                "annotation_id": plan.first_id + index,
+                "image_id": plan.index,
+                "block": plan.block,
+                "culture": culture,
+                "donor_image": column["file_name"][piece.row],
+                "donor_well": column["well"][piece.row],
+                "donor_hours": float(column["hours"][piece.row]),
+                "piece": number,
+                "symmetry": piece.symmetry,
+                "top": piece.top,
+                "left": piece.left,
+                "donor_annotation": int(donor),
+                "visible": area / int(whole),
+                "visible_area": area,
+                "background": bank.backgrounds["file_name"].iat[plan.background],
+            }
+        )
+    return annotations, provenance

@@ -4,7 +4,6 @@ The paper found that more images help, and stopped at 4,000 of them.
 """
 
 import json
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +12,23 @@ from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID
 from deepmucs_utils.data.livecell import CACHE, LiveCell, digest
 from deepmucs_utils.data.masks import decode_masks
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.bank import build_bank, open_bank
+from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.compose import Style, compose_image
 from deepmucs_utils.generation.plan import make_plan
 from deepmucs_utils.generation.recipes import Recipe
+from deepmucs_utils.generation.sets import FORMAT
 
 
 class EndlessSet:
-    """A co-culture set that is another one in every epoch, by the same recipe.
+    """A co-culture set whose images differ in every epoch, all by the same recipe.
 
-    Epoch 0 is the set itself; what image ``index`` of an epoch looks like depends on the set's
-    seed, the epoch and ``index`` alone.
+    Epoch 0 is the set itself; image ``index`` of an epoch depends on the set's seed, the epoch and
+    ``index`` alone.
 
     Parameters
     ----------
     folder : path-like
-        A composed set: its ``recipe.json`` says what to compose.
+        A composed set; its ``recipe.json`` says what to compose.
     root : path-like
         The LIVECell root that it was composed from.
     cache : path-like
@@ -43,18 +43,18 @@ class EndlessSet:
     categories = CATEGORIES
 
     def __init__(self, folder, root, cache=CACHE):
-        self.folder = Path(folder)
-        path = self.folder / "recipe.json"
+        path = Path(folder) / "recipe.json"
         if not path.is_file():
             raise DeepMuCSError(f"{folder}: has no recipe.json; `deepmucs compose` writes one.")
-        document = json.loads(path.read_text())
-        found = dict(document["set"])
-        del found["total"]
-        if found.pop("inner") is not None:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("format") != FORMAT:
+            raise DeepMuCSError(f"{path}: not of format {FORMAT}; compose the set again.")
+        found = {name: value for name, value in document["set"].items() if name != "total"}
+        if found["inner"] is not None:
             raise DeepMuCSError(
                 f"{folder}: begins with a smaller set; expected one composed without --nested."
             )
-        tuples = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+        tuples = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
         self.recipe = Recipe(**found | tuples)
         self.style = Style(**document["style"])
         self.seed = document["seed"]
@@ -64,7 +64,8 @@ class EndlessSet:
                 f"{folder}: was composed from other annotations than {source}; give the root that "
                 "it was composed from."
             )
-        self._bank = build_bank(root, self.recipe.split, cache, jobs=1).folder
+        self._bank = build_bank(root, self.recipe.split, cache, jobs=1)
+        self._plans = {}  # by epoch
 
     def __len__(self):
         return self.recipe.images
@@ -75,16 +76,15 @@ class EndlessSet:
 
     def classes(self, epoch):
         """The classes that occur in each image of an epoch; list of set."""
-        numbers = [CATEGORY_ID[name] - 1 for name in _bank(self._bank).cutouts["culture"]]
-        plans = _plans(self._bank, self.recipe, self.seed_of(epoch))
-        return [{numbers[row] for row, _ in plan.cells} for plan in plans]
+        cultures = self._bank.columns["culture"]
+        return [
+            {CATEGORY_ID[cultures[row]] - 1 for row, _ in plan.cells} for plan in self._plan(epoch)
+        ]
 
     def read(self, index, epoch):
         """Compose an image; see `samples.CoCultureSet.read`."""
-        seed = self.seed_of(epoch)
-        plan = _plans(self._bank, self.recipe, seed)[index]
-        bank = _bank(self._bank)
-        image, cells, _ = compose_image(plan, self.recipe, bank, seed, self.style)
+        plan, seed = self._plan(epoch)[index], self.seed_of(epoch)
+        image, cells, _ = compose_image(plan, self.recipe, self._bank, seed, self.style)
         masks = decode_masks([cell["segmentation"] for cell in cells], image.shape)
         return image, masks, np.array([cell["category_id"] - 1 for cell in cells], np.int64)
 
@@ -95,20 +95,9 @@ class EndlessSet:
         state = np.random.SeedSequence(self.seed, spawn_key=(2**31, epoch)).generate_state(1)
         return int(state[0])
 
-
-@lru_cache(maxsize=1)
-def _bank(folder):
-    return open_bank(folder)
-
-
-_PLANS = {}
-
-
-def _plans(folder, recipe, seed):
-    """Plans of an epoch; the last two are kept, as a batch may reach into the next epoch."""
-    key = (folder, recipe.name, recipe.images, seed)
-    if key not in _PLANS:
-        if len(_PLANS) > 1:
-            del _PLANS[next(iter(_PLANS))]
-        _PLANS[key] = make_plan(recipe, _bank(folder), seed)[0]
-    return _PLANS[key]
+    def _plan(self, epoch):
+        """Plans of an epoch; the last two are kept, as a batch may reach into the next epoch."""
+        if epoch not in self._plans:
+            plans, _ = make_plan(self.recipe, self._bank, self.seed_of(epoch))
+            self._plans = dict([*self._plans.items(), (epoch, plans)][-2:])
+        return self._plans[epoch]

@@ -1,20 +1,24 @@
 """Group donors: touching cells that are cut and pasted as one piece.
 
 Free-standing cells are rare in LIVECell (64 to 100 % of cells touch a neighbour) and not typical.
-Cells that touch share one rim, so they move together, each with its own mask, wherever the outline
-of the group is as free as that of a single donor.
+Cells that touch share one rim, so they are pasted together, each with its own mask, provided that
+the outline of the group is as free as that of a single donor.
 """
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from deepmucs_utils.generation.cells import CLEARANCE, LEAST_FREE, boundary
+from deepmucs_utils.data.masks import Scene
+from deepmucs_utils.generation.cells import CLEARANCE, LEAST_FREE, boundary, window
 
 MOST_CELLS = 12  # cells in a group
 MOST_EXTENT = 240  # px, side of a group's box
+_REACH = int(CLEARANCE) + 1  # px around a cell's box in which its neighbours lie
 
 
-def contacts(scene):
+def contacts(scene: Scene):
     """Count which boundary pixels of each cell lie next to which other cell.
 
     Parameters
@@ -26,43 +30,37 @@ def contacts(scene):
     lengths : ndarray of int, shape (rows,)
         Boundary pixels of each cell.
     touching : list of dict of int to int
-        For each cell, its neighbours, and how many of its boundary pixels lie within `CLEARANCE`
-        px of each, the nearest one counting.
+        For each cell, its neighbours and how many of its boundary pixels lie within `CLEARANCE` px
+        of each; only the nearest neighbour of a pixel counts.
     """
-    rows = len(scene.masks)
-    reach = int(CLEARANCE)
-    lengths = np.zeros(rows, int)
-    touching = [{} for _ in range(rows)]
-    height, width = scene.owner.shape
+    lengths = np.zeros(len(scene.masks), int)
+    touching = [{} for _ in scene.masks]
     for row, ((y0, x0, y1, x1), _) in enumerate(scene.masks):
-        top, left = max(y0 - reach - 1, 0), max(x0 - reach - 1, 0)
-        window = np.s_[top : min(y1 + reach + 1, height), left : min(x1 + reach + 1, width)]
-        owner = scene.owner[window]
+        size = (y1 - y0 + 2 * _REACH, x1 - x0 + 2 * _REACH)
+        here, _ = window(scene.owner.shape, size, y0 - _REACH, x0 - _REACH)
+        owner = scene.owner[here]
         mask = owner == row
-        if not mask.any():
-            continue
         edge = boundary(mask)
         lengths[row] = edge.sum()
         others = (owner >= 0) & ~mask
-        if not others.any():
+        if not (edge.any() and others.any()):
             continue
         away, nearest = cv2.distanceTransformWithLabels(
             (~others).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )
-        close = edge & (away <= CLEARANCE)
-        names = np.zeros(nearest.max() + 1, int)
-        names[nearest[others]] = owner[others]
-        for other, count in zip(*np.unique(names[nearest[close]], return_counts=True), strict=True):
-            touching[row][int(other)] = int(count)
+        cell_of = np.zeros(nearest.max() + 1, int)
+        cell_of[nearest[others]] = owner[others]
+        close = cell_of[nearest[edge & (away <= CLEARANCE)]]
+        cells, counts = np.unique(close, return_counts=True)
+        touching[row] = dict(zip(cells.tolist(), counts.tolist(), strict=True))
     return lengths, touching
 
 
-def find_groups(scene, sound):
+def find_groups(scene: Scene, sound) -> list:
     """Find groups of touching cells whose outline is free.
 
-    Whole clusters are taken where they are small enough; out of larger ones, and of those that
-    the border or a faulty contour spoils, cells are gathered that have little contact with the
-    rest. No cell is in two groups.
+    A small cluster is taken as a whole. In larger clusters, and in those with a faulty cell, groups
+    are grown from cells that have little contact with the rest. No cell is in two groups.
 
     Parameters
     ----------
@@ -76,71 +74,62 @@ def find_groups(scene, sound):
         Rows of the cells of each group, two to `MOST_CELLS`.
     """
     lengths, touching = contacts(scene)
+    pairs = [(one, other) for one, around in enumerate(touching) for other in around]
     neighbours = [set(around) for around in touching]
-    for first, around in enumerate(touching):
-        for second in around:
-            neighbours[second].add(first)
+    for one, other in pairs:
+        neighbours[other].add(one)
     boxes = np.array([box for box, _ in scene.masks])
     groups, taken = [], ~np.asarray(sound)
-    for cluster in _clusters(neighbours):
-        members = [row for row in cluster if not taken[row]]
-        if len(members) == len(cluster) and _fits(boxes[members]):
-            if len(members) > 1:
-                groups.append(members)
-                taken[members] = True
-            continue
-        for seed in members:
-            if taken[seed]:
-                continue
-            group = _grow(seed, taken, neighbours, lengths, touching, boxes)
-            if group:
-                groups.append(group)
-                taken[group] = True
+    for cluster in _clusters(pairs, len(boxes)):
+        if len(cluster) > 1 and not taken[cluster].any() and _fits(boxes[cluster]):
+            groups.append(cluster)
+            taken[cluster] = True
+        for seed in cluster:
+            if not taken[seed]:
+                group = _grow(seed, taken, neighbours, lengths, touching, boxes)
+                if group:
+                    groups.append(group)
+                    taken[group] = True
     return groups
 
 
-def _clusters(neighbours):
-    """Connected components, in the order of their first rows."""
-    seen = set()
-    for start in range(len(neighbours)):
-        if start in seen:
-            continue
-        cluster, queue = [], [start]
-        seen.add(start)
-        while queue:
-            row = queue.pop()
-            cluster.append(row)
-            fresh = neighbours[row] - seen
-            seen |= fresh
-            queue.extend(sorted(fresh))
-        yield sorted(cluster)
+def _clusters(pairs, cells):
+    """Connected components of the touching cells, in the order of their first rows."""
+    ends = np.array(pairs, int).reshape(-1, 2).T
+    graph = coo_array((np.ones(ends.shape[1]), ends), (cells, cells))
+    _, numbers = connected_components(graph, directed=False)
+    order = np.argsort(numbers, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(numbers))[:-1])
+    return sorted(part.tolist() for part in parts)
 
 
 def _fits(boxes):
+    """Whether cells with these boxes are few and close enough together for a group."""
     sides = boxes[:, 2:].max(0) - boxes[:, :2].min(0)
     return len(boxes) <= MOST_CELLS and sides.max() <= MOST_EXTENT
 
 
 def _grow(seed, taken, neighbours, lengths, touching, boxes):
-    """Add the neighbour that leaves the outline freest until it is free enough; None if never."""
+    """Add the neighbour that leaves the outline freest until it is free enough; [] if never."""
     group = [seed]
     while True:
         around = {row for member in group for row in neighbours[member]} - set(group)
         choices = [row for row in sorted(around) if not taken[row] and _fits(boxes[[*group, row]])]
         if not choices:
-            return None
+            return []
         shares = [free_share([*group, row], lengths, touching) for row in choices]
         group.append(choices[int(np.argmax(shares))])
         if max(shares) >= LEAST_FREE:
             return sorted(group)
 
 
-def free_share(group, lengths, touching):
+def free_share(group, lengths, touching) -> float:
     """Share of a group's outline that touches no cell outside it.
 
     Parameters
     ----------
     group : sequence of int
+        Rows of its cells.
     lengths, touching
         See `contacts`.
 
@@ -148,11 +137,10 @@ def free_share(group, lengths, touching):
     -------
     float
     """
-    members = set(group)
     inner = outer = 0
     for member in group:
         for other, count in touching[member].items():
-            if other in members:
+            if other in group:
                 inner += count
             else:
                 outer += count

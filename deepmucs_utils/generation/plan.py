@@ -1,8 +1,8 @@
 """The plan of a set: which donors go into which image, decided before any pixel is touched.
 
-All draws that tie images together happen here, from one seed: which cultures meet in an image, how
-many cells each gives, and which donor every cell comes from. After that each image can be composed
-alone and in any order.
+All draws that link images are made here, from one seed: which cultures meet in an image, how many
+cells of each, and which donor every cell comes from. After that each image can be composed alone
+and in any order.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.canvas import SYMMETRIES
+from deepmucs_utils.generation.bank import Bank
+from deepmucs_utils.generation.cells import SYMMETRIES
+from deepmucs_utils.generation.recipes import Recipe
 
 FITTING = 50  # rounds of scaling rows and columns; a few are enough
 CULTURES_PER_IMAGE = (2, 4)  # the paper's quoted examples show four; its Fig. 1 several
@@ -18,7 +20,7 @@ CULTURES_PER_IMAGE = (2, 4)  # the paper's quoted examples show four; its Fig. 1
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """What one image is composed of.
+    """The donors and the background of one image.
 
     Parameters
     ----------
@@ -45,9 +47,9 @@ class ImagePlan:
 def deal_counts(cells, images, rng, shares=None, areas=None):
     """Deal the cells of each culture to images.
 
-    Each image gets two to four cultures where the counts allow it. In how many images a culture
-    appears goes with the root of its count, so that frequent cultures come in larger groups; each
-    of these gets one cell, and the rest are dealt multinomially.
+    Each image gets two to four cultures where the counts allow it. The number of images in which a
+    culture appears is proportional to the square root of its count, so that frequent cultures come
+    in larger groups. Each of these images gets one cell; the rest are dealt multinomially.
 
     Parameters
     ----------
@@ -56,9 +58,8 @@ def deal_counts(cells, images, rng, shares=None, areas=None):
     images : int
     rng : numpy.random.Generator
     shares : ndarray of float, shape (images,), optional
-        How full the images shall be, relative to each other. Then every culture is in as many
-        images, and what chance leaves open is only which image gets the odd cell. Without it, cells
-        are dealt whatever the number of cultures in an image.
+        Relative cover of the images. With it, all cultures appear in equally many images, cells
+        are dealt in proportion to the cover, and chance decides only about fractions of a cell.
     areas : sequence of float, optional
         Mean area of a cell of each culture, px²; with ``shares``.
 
@@ -84,24 +85,25 @@ def deal_counts(cells, images, rng, shares=None, areas=None):
         present[chosen, culture] = True
         room[chosen] -= 1
 
-    fitted = None if shares is None else _fit(present, shares, counts * np.asarray(areas))
     dealt = present.astype(int)
+    if shares is not None:
+        fitted = _fit(present, shares, counts * np.asarray(areas))
     for culture, count in enumerate(counts):
         places = np.flatnonzero(present[:, culture])
-        if fitted is None:
-            share = np.ones(len(places)) / len(places)
+        if shares is None:
+            chance = np.full(len(places), 1 / len(places))
         else:
-            wanted = fitted[places, culture] * (count - len(places))
-            dealt[places, culture] += wanted.astype(int)
-            share = wanted % 1 / max((wanted % 1).sum(), 1e-9)
+            expected = fitted[places, culture] * (count - len(places))
+            dealt[places, culture] += expected.astype(int)
+            chance = expected % 1 / max((expected % 1).sum(), 1e-9)
         left = count - dealt[:, culture].sum()
-        dealt[places, culture] += rng.multinomial(left, share)
+        dealt[places, culture] += rng.multinomial(left, chance)
     return dealt
 
 
 def _fit(present, shares, areas):
-    """Share of each culture's cells that each image gets, so that the images' areas go with
-    ``shares``: rows and columns are scaled in turn (iterative proportional fitting).
+    """Share of each culture's cells that each image gets, so that the images' areas are in
+    proportion to ``shares``: rows and columns are scaled in turn (iterative proportional fitting).
 
     Parameters
     ----------
@@ -127,8 +129,7 @@ def _share_out(weights, most, total):
     """Whole numbers in proportion to ``weights``, between 1 and ``most``, with the given sum."""
     shares = np.ones(len(weights), int)
     while shares.sum() < total:
-        open_ = shares < most
-        shares[np.argmax(np.where(open_, weights / (shares + 0.5), -1))] += 1
+        shares[np.argmax(np.where(shares < most, weights / (shares + 0.5), -1))] += 1
     return shares
 
 
@@ -170,8 +171,8 @@ def assign_blocks(wells_by_culture):
 class Dealer:
     """Deals donors without replacement; when all are used, again with another symmetry.
 
-    A cell that stands in a single donor and in a group counts as used with either. Cells of a size
-    that the border often spoils come earlier, in proportion to their weight.
+    A cell that is in a single donor and in a group counts as used with either. Cells of a size that
+    the border often cuts come earlier, in proportion to their weight.
 
     Parameters
     ----------
@@ -180,13 +181,12 @@ class Dealer:
     members : list of tuple of int
         Annotation ids of the cells of each.
     rng : numpy.random.Generator
-    weights : ndarray of float, optional
+    weights : ndarray of float
         Default equal.
     """
 
-    def __init__(self, donors, members, rng, weights=None):
-        self._donors, self._members, self._rng = donors, members, rng
-        self._weights = np.ones(len(donors)) if weights is None else weights
+    def __init__(self, donors, members, rng, weights=1.0):
+        self._donors, self._members, self._rng, self._weights = donors, members, rng, weights
         self._sizes = np.array([len(cells) for cells in members], int)
         self._turn = rng.integers(SYMMETRIES, size=len(donors))
         self._draws = np.zeros(len(donors), int)
@@ -244,7 +244,7 @@ class Dealer:
         return None
 
 
-def make_plan(recipe, bank, seed):
+def make_plan(recipe: Recipe, bank: Bank, seed: int):
     """Plan every image of a set.
 
     Parameters
@@ -258,15 +258,15 @@ def make_plan(recipe, bank, seed):
     plans : list of ImagePlan
     facts : dict
         ``blocks`` (by culture, the wells of each block), ``note`` (what the root is too small
-        for, in words), ``donors`` (cells that are in a donor) and ``reuse`` (draws a cell), both
-        by culture.
+        for, in words), ``donors`` (cells that are in a donor) and ``reuse`` (uses per such cell),
+        both by culture.
 
     Raises
     ------
     DeepMuCSError
         If the bank lacks a culture of the recipe.
     """
-    lacking = [culture for culture in recipe.cells if len(bank.cells(culture)) == 0]
+    lacking = [culture for culture in recipe.cells if not len(bank.donors(culture, groups=False))]
     if lacking:
         rest = [culture for culture in recipe.cells if culture not in lacking]
         raise DeepMuCSError(
@@ -274,13 +274,13 @@ def make_plan(recipe, bank, seed):
             f"{', '.join(lacking)}; leave them out with --cultures {','.join(rest)}."
         )
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    wells = bank.cutouts["well"].to_numpy()
-    singles = {culture: wells[bank.cells(culture)] for culture in recipe.cells}
-    blocks, n_blocks = assign_blocks(singles)
+    wells = bank.columns["well"]
+    blocks, n_blocks = assign_blocks(
+        {culture: wells[bank.donors(culture, groups=False)] for culture in recipe.cells}
+    )
     dealers = _dealers(recipe, bank, blocks, n_blocks, rng)
-
     areas = {culture: _mean_area(bank, culture) for culture in recipe.cells}
-    scenes = [_scenes(bank, blocks, block, rng) for block in range(n_blocks)]
+    backgrounds = [_backgrounds(bank, blocks, block, rng) for block in range(n_blocks)]
 
     plans, first_id = [], 1
     for cells, images, cover in recipe.stages():
@@ -292,33 +292,28 @@ def make_plan(recipe, bank, seed):
                 for culture, count in zip(cells, counts, strict=True)
                 for piece in _draw(dealers[culture, block], count, recipe.grouped, rng)
             )
-            plans.append(ImagePlan(len(plans), first_id, block, pieces, next(scenes[block])))
+            plans.append(ImagePlan(len(plans), first_id, block, pieces, next(backgrounds[block])))
             first_id += int(counts.sum())
     return plans, _facts(recipe, bank, blocks, n_blocks)
 
 
 def _mean_area(bank, culture):
-    """Mean area of a donor's cell, px²."""
-    rows = np.concatenate([bank.cells(culture), bank.groups(culture)])
-    pieces = bank.cutouts.iloc[rows]
-    return pieces["area"].sum() / pieces["cells"].sum()
+    """Mean area of a cell in a donor, px²."""
+    donors = bank.donors(culture)
+    return bank.columns["area"][donors].sum() / bank.columns["cells"][donors].sum()
 
 
 def _dealers(recipe, bank, blocks, n_blocks, rng):
-    table = bank.cutouts
-    wells, weights = table["well"].to_numpy(), table["weight"].to_numpy()
-    first, size = table["first_member"].to_numpy(), table["cells"].to_numpy()
-    ids = bank.members["annotation_id"].to_numpy()
+    """A dealer for the donors of each culture and block."""
     dealers = {}
     for culture in recipe.cells:
-        rows = bank.cells(culture)
-        if recipe.grouped:
-            rows = np.sort(np.concatenate([rows, bank.groups(culture)]))
-        block_of = np.array([blocks.get((culture, well), -1) for well in wells[rows]])
+        donors = bank.donors(culture, groups=recipe.grouped > 0)
+        wells = bank.columns["well"][donors]
+        block_of = np.array([blocks.get((culture, well), -1) for well in wells])
         for block in range(n_blocks):
-            own = rows[block_of == block]
-            members = [tuple(ids[first[row] : first[row] + size[row]].tolist()) for row in own]
-            dealers[culture, block] = Dealer(own, members, rng, weights[own])
+            own = donors[block_of == block]
+            members = [tuple(bank.annotations(row).tolist()) for row in own]
+            dealers[culture, block] = Dealer(own, members, rng, bank.columns["weight"][own])
     return dealers
 
 
@@ -330,7 +325,7 @@ def _draw(dealer, count, grouped, rng):
         yield row, symmetry
 
 
-def _scenes(bank, blocks, block, rng):
+def _backgrounds(bank, blocks, block, rng):
     """Backgrounds of a block (or all, where it has none), each used before any is used again."""
     table = bank.backgrounds
     wells = zip(table["culture"], table["well"], strict=True)
@@ -341,14 +336,11 @@ def _scenes(bank, blocks, block, rng):
 
 
 def _facts(recipe, bank, blocks, n_blocks):
-    table = bank.cutouts
-    first, size = table["first_member"].to_numpy(), table["cells"].to_numpy()
-    ids = bank.members["annotation_id"].to_numpy()
-    donors = {}
-    for culture in recipe.cells:
-        rows = np.concatenate([bank.cells(culture), bank.groups(culture)])
-        cells = [ids[first[row] : first[row] + size[row]] for row in rows]
-        donors[culture] = len(np.unique(np.concatenate(cells)))
+    """What the plan says of itself; see `make_plan`."""
+    donors = {
+        culture: len({cell for row in bank.donors(culture) for cell in bank.annotations(row)})
+        for culture in recipe.cells
+    }
     wells = {
         culture: [
             sorted(w for (c, w), b in blocks.items() if c == culture and b == block)

@@ -1,8 +1,8 @@
 """Writing a whole co-culture set (paper, section IV): images, truth, provenance, recipe.
 
-Images are independent once planned, so they are mapped in small chunks over worker processes by
-joblib (on a cluster too, with joblib's own switch of backends); each chunk leaves its PNGs and a
-record behind, from which an interrupted set goes on. A set appears under its name only when it is
+Images are independent once planned, so joblib maps them over worker processes (on a cluster too,
+with joblib's own switch of backends). They are written in small chunks; each leaves its PNGs and a
+record behind, from which an interrupted set resumes. A set appears under its name only when it is
 complete.
 """
 
@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 from dataclasses import asdict
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from tqdm import tqdm
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.data.livecell import CACHE, LiveCell, digest
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_text
-from deepmucs_utils.generation.bank import build_bank, open_bank
+from deepmucs_utils.files import write_json
+from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.compose import Style, compose_image
 from deepmucs_utils.generation.plan import make_plan
+from deepmucs_utils.generation.recipes import Recipe
 
 FORMAT = 4
 # Camera noise has no pattern to find: coding its values by their frequency alone takes a third of
@@ -36,11 +36,21 @@ PNG = (
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
 )
-CHUNK = 8  # images a task
+CHUNK = 8  # images with a common record
+TASKS = 8  # per worker: each opens the bank once
 ROWS = 5000  # cells whose provenance is gathered before it becomes a table
 
 
-def compose_set(root, out, recipe, seed=0, style=None, jobs=2, cache=CACHE, only=None):
+def compose_set(
+    root,
+    out,
+    recipe: Recipe,
+    seed: int = 0,
+    style: Style | None = None,
+    jobs: int = 2,
+    cache=CACHE,
+    only: int | None = None,
+) -> Path:
     """Compose a co-culture set from a LIVECell root.
 
     Parameters
@@ -49,7 +59,7 @@ def compose_set(root, out, recipe, seed=0, style=None, jobs=2, cache=CACHE, only
         LIVECell or its phantom.
     out : path-like
         Folder of the set. A complete set with the same recipe is kept as it is; an interrupted one
-        goes on.
+        is resumed.
     recipe : Recipe
         What the set is made of; see `recipes.get_recipe`.
     seed : int
@@ -73,53 +83,55 @@ def compose_set(root, out, recipe, seed=0, style=None, jobs=2, cache=CACHE, only
     DeepMuCSError
         If the root lacks a culture of the recipe or ``out`` holds something else.
     """
-    out = Path(out)
-    style = style or Style()
+    out, style = Path(out), style or Style()
     if only is not None and not 0 <= only < recipe.images:
         raise DeepMuCSError(
             f"image {only}: not in {recipe.name}; expected a number from 0 to {recipe.images - 1}."
         )
     source = LiveCell(root).annotation_file(recipe.split)
-    document = {
-        "format": FORMAT,
-        "set": _plain_recipe(recipe),
-        "style": asdict(style),
-        "seed": seed,
-        "only": only,
-        "annotations_sha256": digest(source),
-        "versions": {name: version(name) for name in ("numpy", "opencv-python-headless", "scipy")},
-    }
-    document = json.loads(json.dumps(document))  # as it will be read back
+    document = _document(recipe, style, seed, only, source)
     if _is_complete(out, document):
         return out
     bank = build_bank(root, recipe.split, cache, jobs)
-    if not len(bank.backgrounds):
+    if bank.backgrounds.empty:
         raise DeepMuCSError(
             f"{source}: no image of the {recipe.split} split could be cleared into a background; "
             "add images with fewer cells."
         )
     plans, facts = make_plan(recipe, bank, seed)
     chosen = plans if only is None else [plans[only]]
-
-    partial = out.with_name(out.name + ".partial")
-    started = document | {"chunk": CHUNK}
-    if _read_json(partial / "started.json") != started:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / "images").mkdir(parents=True)
-        (partial / "records").mkdir()
-        _write_json(partial / "started.json", started)
     chunks = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)]
+
+    partial = _start(out, document)
     todo = [chunk for chunk in chunks if not _record(partial, chunk).is_file()]
+    number = min(len(todo), TASKS * jobs)
     tasks = (
-        delayed(_compose_chunk)(partial, chunk, recipe, bank.folder, seed, style) for chunk in todo
+        delayed(_compose_chunks)(partial, todo[first::number], recipe, bank, seed, style)
+        for first in range(number)
     )
-    done = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="4*n_jobs")(tasks)
     with tqdm(desc=recipe.name, total=sum(map(len, todo)), unit="image", disable=None) as progress:
-        for number in done:
-            progress.update(number)
-    _finish(partial, chunks, recipe, document | {"bank": facts | _bank_facts(bank)})
+        for images in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+            progress.update(images)
+    excluded = bank.exclusions.to_dict("records")
+    facts |= {"excluded": excluded, "no_background": bank.facts["no_background"]}
+    _finish(partial, chunks, recipe, document | {"bank": facts})
     os.replace(partial, out)
     return out
+
+
+def _document(recipe, style, seed, only, source):
+    """What makes a set this very set, as ``recipe.json`` has it."""
+    plain = asdict(recipe) | {"inner": recipe.inner and recipe.inner.name, "total": recipe.total}
+    document = {
+        "format": FORMAT,
+        "set": plain,
+        "style": asdict(style),
+        "seed": seed,
+        "only": only,
+        "annotations_sha256": digest(source),
+        "versions": {name: version(name) for name in ("numpy", "opencv-python-headless", "scipy")},
+    }
+    return json.loads(json.dumps(document))  # as it will be read back
 
 
 def _is_complete(out, document):
@@ -141,45 +153,38 @@ def _is_complete(out, document):
     return True
 
 
-def _compose_chunk(folder, plans, recipe, bank_folder, seed, style):
-    """Compose some images into ``folder``; their record is written last and says that all are
-    done."""
-    records = []
-    for plan in plans:
-        image, annotations, provenance = compose_image(
-            plan, recipe, _bank(bank_folder), seed, style
-        )
-        name = f"{plan.index:06d}.png"
-        _, png = cv2.imencode(".png", image, PNG)
-        with open(folder / "images" / name, "wb") as file:
-            file.write(png)
-        height, width = image.shape
-        entry = {"id": plan.index, "file_name": name, "height": height, "width": width}
-        record = {"image": entry | {"block": plan.block}, "annotations": annotations}
-        records.append(record | {"provenance": provenance})
-    _write_json(_record(folder, plans), records)
-    return len(plans)
+def _start(out, document):
+    """Folder of an unfinished set: what is there of this very set, or an empty one."""
+    partial = out.with_name(out.name + ".partial")
+    started = document | {"chunk": CHUNK}
+    if _read_json(partial / "started.json") != started:
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "images").mkdir(parents=True)
+        (partial / "records").mkdir()
+        write_json(partial / "started.json", started)
+    return partial
 
 
-@lru_cache(maxsize=2)
-def _bank(folder):
-    return open_bank(folder)
+def _compose_chunks(folder, chunks, recipe, bank, seed, style):
+    """Compose some images into ``folder``; the number of them. The record of a chunk is written
+    last and says that all of its images are there."""
+    for chunk in chunks:
+        records = []
+        for plan in chunk:
+            image, annotations, provenance = compose_image(plan, recipe, bank, seed, style)
+            name = f"{plan.index:06d}.png"
+            _, png = cv2.imencode(".png", image, PNG)
+            (folder / "images" / name).write_bytes(png)
+            height, width = image.shape
+            entry = {"id": plan.index, "file_name": name, "height": height, "width": width}
+            entry["block"] = plan.block
+            records.append({"image": entry, "annotations": annotations, "provenance": provenance})
+        write_json(_record(folder, chunk), records, indent=None)
+    return sum(map(len, chunks))
 
 
 def _record(folder, chunk):
     return folder / "records" / f"{chunk[0].index:06d}.json"
-
-
-def _plain_recipe(recipe):
-    return asdict(recipe) | {"inner": recipe.inner and recipe.inner.name, "total": recipe.total}
-
-
-def _bank_facts(bank):
-    """What the bank left out, for the record."""
-    return {
-        "excluded": bank.exclusions.to_dict("records"),
-        "no_background": bank.facts["no_background"],
-    }
 
 
 def _finish(folder, chunks, recipe, document):
@@ -200,35 +205,22 @@ def _finish(folder, chunks, recipe, document):
             for record in _read_json(_record(folder, chunk)):
                 images.append(record["image"])
                 rows += record["provenance"]
-                if record["annotations"]:
-                    file.write(between + json.dumps(record["annotations"])[1:-1])
-                    between = ", "
+                file.write(between + json.dumps(record["annotations"])[1:-1])
+                between = ", "
         file.write(f'], "images": {json.dumps(images)}, "categories": {json.dumps(CATEGORIES)}}}')
     table = pd.concat([*provenance, pd.DataFrame(rows)], ignore_index=True)
     table.to_parquet(folder / "provenance.parquet", index=False)
     cover = table.groupby("image_id")["visible_area"].sum() / np.prod(recipe.canvas)
-    document["cover"] = {
-        name: round(float(cover.quantile(share)), 4)
-        for name, share in (("least", 0), ("median", 0.5), ("most", 1))
-    }
+    quantiles = {"least": 0, "median": 0.5, "most": 1}
+    cover = {name: round(float(cover.quantile(q)), 4) for name, q in quantiles.items()}
     shutil.rmtree(folder / "records")
     (folder / "started.json").unlink()
-    _write_json(folder / "recipe.json", document, indent=1)
+    write_json(folder / "recipe.json", document | {"cover": cover})
 
 
 def _read_json(path):
+    """Content of a JSON file; None when there is none."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
-
-
-def _write_json(path, content, indent=None):
-    write_text(path, json.dumps(content, indent=indent, default=_plain))
-
-
-def _plain(value):
-    """numpy's numbers as Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -86,8 +86,8 @@ def test_a_speck_is_an_artefact_and_a_forgotten_cell_is_not(scene):
     image, mask = scene
     artefacts, searched = find_artefacts(image, mask)
     assert len(artefacts) == 1
-    top, left, cutout = artefacts[0]
+    cutout = artefacts[0]
     rows, columns = np.nonzero(cutout.mask)
-    assert abs(top + rows.mean() - 232) < 1 and abs(left + columns.mean() - 62) < 1
+    assert abs(cutout.top + rows.mean() - 232) < 1 and abs(cutout.left + columns.mean() - 62) < 1
     assert 20 <= cutout.mask.sum() <= 45
     assert 0 < searched < image.size

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from deepmucs_utils.data.masks import run_lengths
-from deepmucs_utils.generation.canvas import BLENDS, Canvas, make_sprite
+from deepmucs_utils.generation.canvas import BLENDS, Canvas, Sprite
 from tests.generation.discs import canvas, sprite
 
 
@@ -22,7 +22,8 @@ def test_the_eight_symmetries_differ_keep_the_cell_and_turn_its_centre_with_it()
     pixels = rng.integers(0, 256, (9, 14), np.uint8)
     labels = np.zeros((9, 14), np.uint8)
     labels[2, 11] = 1
-    sprites = [make_sprite((pixels, labels, labels, 0.0), [(2, 11)], [1], s) for s in range(8)]
+    upright = Sprite(pixels, labels, labels, 0.0, np.array([(2, 11)]), np.ones(1, int))
+    sprites = [upright.turned(symmetry) for symmetry in range(8)]
     assert len({(s.pixels.tobytes(), s.pixels.shape) for s in sprites}) == 8
     for turned in sprites:
         assert sorted(turned.pixels.ravel()) == sorted(pixels.ravel())
@@ -32,7 +33,7 @@ def test_the_eight_symmetries_differ_keep_the_cell_and_turn_its_centre_with_it()
 def test_a_symmetry_is_quarter_turns_after_a_mirror_image():
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for symmetry in range(8):
-        turned = make_sprite((pixels, pixels, pixels, 0.0), [(0, 0)], [1], symmetry).pixels
+        turned = Sprite(pixels, pixels, pixels, 0.0, np.zeros((1, 2)), ()).turned(symmetry).pixels
         first = pixels[:, ::-1] if symmetry >= 4 else pixels
         assert np.array_equal(turned, np.rot90(first, symmetry % 4))
 
@@ -72,7 +73,7 @@ def test_mixing_two_noises_at_a_seam_keeps_their_deviation():
     ground, cell = np.rint(rng.normal(128, 4, (2, 300, 300))).astype(np.uint8)
     half = np.full((300, 300), 128, np.uint8)
     scene = Canvas(ground, 128.0)
-    scene.paste(make_sprite((cell, np.zeros_like(cell), half, 128.0), [(0, 0)], [1]), 0, 0)
+    scene.paste(Sprite(cell, np.zeros_like(cell), half, 128.0, (), ()), 0, 0)
     assert scene.image().std() == pytest.approx(4, rel=0.03)
     assert ((ground.astype(float) + cell) / 2).std() < 3  # what a plain mean would give
 

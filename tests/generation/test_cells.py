@@ -59,7 +59,7 @@ def test_the_free_share_of_a_boundary_is_counted_by_pixels():
 )
 def test_a_cell_is_a_donor_or_excluded_with_its_reason(polygons, reason):
     image = np.full((120, 120), 128, np.uint8)
-    cutout, found, _ = extract(image, paint(polygons, *image.shape), 0)
+    cutout, found = extract(image, paint(polygons, *image.shape), 0)
     assert found == reason
     assert (cutout is None) == bool(reason)
 
@@ -77,9 +77,9 @@ def test_the_level_is_that_of_the_free_ring():
     rng = np.random.default_rng(0)
     image = np.rint(rng.normal(131, 1, (120, 120))).astype(np.uint8)
     image[50:70, 50:70] = 90
-    cutout, _, free = extract(image, paint([square(50, 50, 20)], *image.shape), 0)
+    cutout, _ = extract(image, paint([square(50, 50, 20)], *image.shape), 0)
     assert cutout.level == pytest.approx(131, abs=0.2)
-    assert free == 1
+    assert cutout.free == 1
     assert (cutout.pixels[cutout.mask] == 90).mean() > 0.99
 
 
@@ -90,7 +90,7 @@ def test_the_edge_profile_of_a_ringed_disc_shows_the_ring_where_it_is():
     image[(away > 12.5) & (away <= 14.5)] = 150
     corners = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     circle = 40.5 + 15 * np.stack([np.cos(corners), np.sin(corners)], 1)
-    cutout, _, _ = extract(image, paint([[circle.ravel()]], *image.shape), 0)
+    cutout, _ = extract(image, paint([[circle.ravel()]], *image.shape), 0)
     distance, mean = edge_profile([cutout])
     profile = dict(zip(distance.tolist(), mean, strict=True))
     assert max(profile, key=profile.get) == -1

@@ -32,8 +32,7 @@ def test_touching_cells_are_a_group_and_a_cell_apart_is_none():
 def test_a_faulty_cell_is_in_no_group_but_still_counts_as_a_neighbour():
     scene, groups = groups_of([square(50, 50), square(72, 50), square(94, 50)], faulty=[2])
     assert groups == [[0, 1]]
-    _, _, free = cut(np.full((300, 300), 128, np.uint8), scene, [0, 1])
-    assert 0.75 <= free < 1
+    assert 0.75 <= cut(np.full((300, 300), 128, np.uint8), scene, [0, 1]).free < 1
 
 
 def test_out_of_a_sheet_only_what_is_free_enough_is_taken():
@@ -55,8 +54,8 @@ def test_the_free_share_from_contacts_is_that_of_the_outline():
 
 def test_each_cell_of_a_group_keeps_its_own_mask():
     scene = paint([square(50, 50), square(72, 50)], 300, 300)
-    cutout, corner, free = cut(np.full((300, 300), 128, np.uint8), scene, [0, 1])
+    cutout = cut(np.full((300, 300), 128, np.uint8), scene, [0, 1])
     assert np.bincount(cutout.labels.ravel())[1:].tolist() == [400, 400]
-    assert corner == (44, 44) and free == 1
+    assert (cutout.top, cutout.left, cutout.free) == (44, 44, 1)
     gap = cutout.matte[scene.owner[44:77, 44:99] < 0]
     assert (cutout.matte[10:20, 26:28] == 1).all() and len(gap)  # what lies between them goes along

@@ -3,14 +3,14 @@ import pytest
 from scipy.spatial import cKDTree
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.generation.canvas import make_sprite
+from deepmucs_utils.generation.canvas import Sprite
 from deepmucs_utils.generation.placement import Layout, Places
 from tests.generation.discs import canvas, sprite
 
 SPACING = {"A172": np.linspace(18, 22, 41).tolist(), "BV2": np.linspace(18, 22, 41).tolist()}
 
 
-def scatter(kind, seed, number=20, size=(400, 400), interactions=None, cultures=("A172", "BV2")):
+def scatter(kind, seed, number=20, size=(400, 400), interactions=(), cultures=("A172", "BV2")):
     """Centres and cultures of cells placed in one image."""
     scene = canvas(*size)
     places = Places(Layout(size), np.random.default_rng(seed), kind, SPACING, interactions)
@@ -51,7 +51,7 @@ def partners_nearby(pull):
     """Mean number of BV2 cells within 60 px of an A172 cell."""
     counts = []
     for seed in range(12):
-        pairs = {("A172", "BV2"): pull} if pull else None
+        pairs = [("A172", "BV2", pull)] if pull else ()
         kind = "interacting" if pull else "uniform"
         centres, culture, _ = scatter(kind, seed, interactions=pairs)
         near = cKDTree(centres[culture == 1]).query_ball_point(centres[culture == 0], 60)
@@ -68,7 +68,8 @@ def test_a_group_is_placed_by_its_worst_cell():
     pixels = np.full((40, 40), 100, np.uint8)
     labels = np.zeros((40, 40), np.uint8)
     labels[:, :10], labels[:, 20:] = 1, 2
-    pair = make_sprite((pixels, labels, labels * 100, 128.0), [(20, 5), (20, 30)], [400, 800])
+    centres, areas = np.array([(20, 5), (20, 30)]), np.array([400, 800])
+    pair = Sprite(pixels, labels, labels * 100, 128.0, centres, areas)
     layout = Layout((100, 120))
     assert layout.fits(pair, 10, -7, 0.1)  # three of ten columns of the first cell stay
     assert not layout.fits(pair, 10, -8, 0.1)
@@ -89,7 +90,7 @@ def test_a_piece_that_finds_no_place_by_chance_gets_the_last_free_one():
     layout = Layout((100, 120))
     wall = np.ones((100, 120), np.uint8)
     wall[40:56, 50:66] = 0
-    layout.put(make_sprite((wall, wall, wall, 128.0), [(50, 60)], [int(wall.sum())]), 0, 0)
+    layout.put(Sprite(wall, wall, wall, 128.0, np.array([(50, 60)]), np.array([wall.sum()])), 0, 0)
     places = Places(layout, np.random.default_rng(0), "uniform", {})
     top, left = places.draw(sprite(radius=7, margin=0), "A172")
     assert 38 <= top <= 43 and 48 <= left <= 53  # the hole is at (40, 50), a fifth may overlap

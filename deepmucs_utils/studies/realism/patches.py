@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from deepmucs_utils.generation.backgrounds import clear
-from deepmucs_utils.generation.canvas import SYMMETRIES, Canvas, make_sprite
-from deepmucs_utils.generation.cells import PLATEAU, cut, distance_to, extract
+from deepmucs_utils.generation.canvas import Canvas, Sprite
+from deepmucs_utils.generation.cells import PLATEAU, SYMMETRIES, cut, distance_to, extract
 
 SIDE = 24  # px, side of a patch
 ALTERED = 0.8  # least share of a patch that was cleared
@@ -113,9 +113,10 @@ def ring_patches(image, scene, rng, number=24):
         symmetry = int(rng.integers(SYMMETRIES))
         ways = (("ours", clearing.background, "matte"), ("naive", bare, "hard"))
         for name, ground, blend in ways:
-            planes = (image[here], mask.astype(np.uint8), matte, cutout.level)
-            sprite = make_sprite(planes, [(0, 0)], [1], symmetry)
-            turned = make_sprite((valid.astype(np.uint8),) * 3 + (0.0,), [(0, 0)], [1], symmetry)
+            one = (np.zeros((1, 2)), np.ones(1, int))
+            labels, free = mask.astype(np.uint8), valid.astype(np.uint8)
+            sprite = Sprite(image[here], labels, matte, cutout.level, *one).turned(symmetry)
+            turned = Sprite(free, free, free, 0.0, *one).turned(symmetry)
             level = float(clearing.background.mean())
             canvas = Canvas(_window(ground, sprite.labels.shape, rng), level)
             canvas.add(sprite, 0, 0, blend)
@@ -148,10 +149,10 @@ def _surroundings(scene, row):
 
 def _embed(image, scene, row, here):
     """The cell's matte in the window of its surroundings, times 255."""
-    cutout, (top, left), _ = cut(image, scene, [row])
+    cutout = cut(image, scene, [row])
     matte = cutout.matte
     whole = np.zeros((here[0].stop - here[0].start, here[1].stop - here[1].start), np.uint8)
-    y, x = top - here[0].start, left - here[1].start
+    y, x = cutout.top - here[0].start, cutout.left - here[1].start
     whole[y : y + matte.shape[0], x : x + matte.shape[1]] = np.rint(255 * matte)
     return whole
 

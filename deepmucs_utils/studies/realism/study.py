@@ -226,7 +226,7 @@ def _edge(ring, at=5):
 def _compose(root, folder, name, images, seed, jobs, cache):
     """Compose a set of the cultures that the root has."""
     bank = build_bank(root, "train", cache, jobs)
-    cultures = [culture for culture in CULTURE_NAMES if len(bank.cells(culture))]
+    cultures = [culture for culture in CULTURE_NAMES if len(bank.donors(culture, groups=False))]
     recipe = get_recipe(name, cultures=cultures, n_images=images)
     return compose_set(root, folder, recipe, seed, jobs=jobs, cache=cache)
 
