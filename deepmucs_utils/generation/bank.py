@@ -10,7 +10,7 @@ import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
@@ -21,13 +21,15 @@ from tqdm import tqdm
 
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, digest, read_images, read_index
 from deepmucs_utils.files import write_json
+from deepmucs_utils.generation.canvas import Sprite
 from deepmucs_utils.generation.cells import WEIGHT, Cutout
 from deepmucs_utils.generation.harvest import harvest
 
 VERSION = 4
 QUANTILES = np.linspace(0, 1, 41)  # of nearest-neighbour distances, kept for each culture
 _TABLES = ("cutouts", "members", "backgrounds", "exclusions")
-_FILES = ("pixels", "labels", "mattes", "scenes")  # three for cutouts, one for backgrounds
+MOST_KEPT = 4096  # artefacts kept ready to be pasted: some 20 MB
+_PLANES = ("pixels", "labels", "mattes")  # of the cutouts, a file each; "scenes" are backgrounds
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ class Bank:
         return {name: self.cutouts[name].to_numpy() for name in self.cutouts}
 
     @cached_property
+    def _places(self):
+        """Where each cutout and its cells lie, as plain numbers: reading them is most frequent."""
+        names = ("offset", "height", "width", "level", "first_member", "cells")
+        return list(zip(*(self.cutouts[name].tolist() for name in names), strict=True))
+
+    @cached_property
     def _members(self):
         """Annotation ids, centres and areas of all cells, as arrays."""
         return tuple(
@@ -85,13 +93,12 @@ class Bank:
     @cached_property
     def _files(self):
         """The bytes of each file, read from the disk when they are needed."""
-        paths = [self.folder / f"{name}.u8" for name in _FILES]
-        return [
-            np.asarray(np.memmap(path, np.uint8, "r"))
+        paths = {name: self.folder / f"{name}.u8" for name in (*_PLANES, "scenes")}
+        return {
+            name: np.asarray(np.memmap(path, np.uint8, "r"))
+            for name, path in paths.items()
             if path.stat().st_size
-            else np.empty(0, np.uint8)
-            for path in paths
-        ]
+        }
 
     def donors(self, culture: str, groups: bool = True) -> np.ndarray:
         """Rows of ``cutouts`` that hold donors of a culture: single cells and, unless ``groups`` is
@@ -107,34 +114,34 @@ class Bank:
 
     def annotations(self, row: int) -> np.ndarray:
         """Annotation ids of the cells of a cutout."""
-        return self._members[0][self._inside(row)]
+        *_, first, cells = self._places[row]
+        return self._members[0][first : first + cells]
 
-    def _inside(self, row):
-        first = self.columns["first_member"][row]
-        return slice(first, first + self.columns["cells"][row])
+    def sprite(self, row: int, symmetry: int = 0) -> Sprite:
+        """A cutout ready to be pasted, after one of the eight symmetries; see `Sprite.turned`."""
+        offset, height, width, level, first, cells = self._places[row]
+        part, inside = slice(offset, offset + height * width), slice(first, first + cells)
+        planes = [self._files[name][part].reshape(height, width) for name in _PLANES]
+        _, centres, areas = self._members
+        return Sprite(*planes, level, centres[inside], areas[inside]).turned(symmetry)
 
-    def arrays(self, row: int) -> tuple:
-        """Pixels, labels, matte (weight × 255) of a cutout, each uint8, its grey level, and the
-        centres (y, x) and areas of its cells; see `canvas.Sprite`."""
-        offset, height, width, level = (
-            self.columns[name][row] for name in ("offset", "height", "width", "level")
-        )
-        part = slice(offset, offset + height * width)
-        planes = (plane[part].reshape(height, width) for plane in self._files[:3])
-        _, centres, areas = (column[self._inside(row)] for column in self._members)
-        return *planes, float(level), centres, areas
+    @cached_property
+    def kept_sprite(self):
+        """`sprite`, its last results kept: artefacts are pasted again and again."""
+        return lru_cache(MOST_KEPT)(self.sprite)
 
     def cutout(self, row: int) -> Cutout:
         """The `Cutout` in row ``row`` of the table ``cutouts``."""
-        pixels, labels, matte, level, *_ = self.arrays(row)
+        sprite = self.sprite(row)
         place = (self.columns[name][row].item() for name in ("top", "left", "free"))
-        return Cutout(pixels, labels, cv2.LUT(matte, WEIGHT), level, *place)
+        matte = cv2.LUT(sprite.weights, WEIGHT)
+        return Cutout(sprite.pixels, sprite.labels, matte, sprite.level, *place)
 
     def background(self, row: int) -> np.ndarray:
         """The cleared image in row ``row`` of the table ``backgrounds``; uint8, (height, width)."""
         table = self.backgrounds
         offset, height, width = (table[name].iat[row] for name in ("offset", "height", "width"))
-        return self._files[3][offset : offset + height * width].reshape(height, width)
+        return self._files["scenes"][offset : offset + height * width].reshape(height, width)
 
 
 def build_bank(root, split: str, cache=CACHE, jobs: int = 2) -> Bank:
@@ -204,7 +211,10 @@ def _store(harvests, folder, facts):
     cutouts, members, backgrounds, excluded = [], [], [], []
     no_background, rates, nearest, seen = [], [], {}, set()
     with ExitStack() as stack:
-        files = {name: stack.enter_context(open(folder / f"{name}.u8", "wb")) for name in _FILES}
+        files = {
+            name: stack.enter_context(open(folder / f"{name}.u8", "wb"))
+            for name in (*_PLANES, "scenes")
+        }
         for found in harvests:
             if found.content in seen:
                 excluded += [(found.culture, "image is a duplicate")] * found.annotated

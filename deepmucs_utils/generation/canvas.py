@@ -22,7 +22,7 @@ _CELL, _GROUND = WEIGHT / _NORM, (1 - WEIGHT) / _NORM  # by stored weight, 0 to 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A cutout ready to be pasted; see `Bank.arrays`.
+    """A cutout ready to be pasted; see `Bank.sprite`.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ class Sprite:
         -------
         Sprite
         """
+        if symmetry == 0:
+            return self
         planes = [self.pixels, self.labels, self.weights]
         (height, width), (y, x) = self.pixels.shape, self.centres.T
         if symmetry >= SYMMETRIES // 2:
@@ -125,11 +127,11 @@ class Canvas:
 
     def paste(self, sprite: Sprite, top: int, left: int, blend: str = "matte"):
         """Paste pixels alone; where another cell lies, only through the mask."""
-        here, part = window(self.owner.shape, sprite.mask.shape, top, left)
-        mask, occupied = sprite.mask[part], self._occupied[here]
-        weights = mask if blend == "hard" else sprite.weights[part]
+        here, part = window(self.owner.shape, sprite.pixels.shape, top, left)
+        occupied = self._occupied[here]
+        weights = sprite.mask[part] if blend == "hard" else sprite.weights[part]
         if cv2.countNonZero(occupied):
-            weights = np.where((occupied > 0) & (mask == 0), np.uint8(0), weights)
+            weights = np.where((occupied > 0) & (sprite.mask[part] == 0), np.uint8(0), weights)
         cell = cv2.add(sprite.pixels[part], -sprite.level, dtype=cv2.CV_32F)
         ground = self.deviation[here]
         ground *= cv2.LUT(weights, _GROUND)

@@ -84,6 +84,8 @@ def window(outer, inner, top, left):
         The same pixels in the larger and in the smaller array.
     """
     (height, width), (h, w) = outer, inner
+    if 0 <= top <= height - h and 0 <= left <= width - w:
+        return np.s_[top : top + h, left : left + w], np.s_[:, :]
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + h, height), min(left + w, width)
     return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
 

@@ -147,7 +147,7 @@ def _scatter_artefacts(canvas, bank, rng):
     turns = rng.integers(2, size=len(chosen))
     places = rng.random((2, len(chosen))).tolist()
     for row, turn, y, x in zip(rows[chosen].tolist(), turns.tolist(), *places, strict=True):
-        sprite = Sprite(*bank.arrays(row)).turned(2 * turn)
+        sprite = bank.kept_sprite(row, 2 * turn)
         h, w = sprite.labels.shape
         canvas.paste(sprite, int(y * (height - h + 1)), int(x * (width - w + 1)))
 
@@ -155,9 +155,7 @@ def _scatter_artefacts(canvas, bank, rng):
 def _lay_out(plan, recipe, bank, style, rng):
     """Find places for the pieces, the largest first; again from the start when the last ones find
     none."""
-    sprites = [
-        (row, symmetry, Sprite(*bank.arrays(row)).turned(symmetry)) for row, symmetry in plan.cells
-    ]
+    sprites = [(row, symmetry, bank.sprite(row, symmetry)) for row, symmetry in plan.cells]
     sprites.sort(key=lambda piece: -piece[2].area)
     cultures, spacing = bank.columns["culture"], bank.facts["spacing"]
     for attempt in range(1, ATTEMPTS + 1):
@@ -190,6 +188,7 @@ def _records(plan, bank, canvas, pieces):
     codes = coco_mask.frPyObjects([{"size": size, "counts": runs} for runs in visible], *size)
     boxes = coco_mask.toBbox(codes).tolist()
     column, annotations, provenance = bank.columns, [], []
+    background = bank.backgrounds["file_name"].iat[plan.background]
     for index, (number, piece, donor, whole) in enumerate(cells):
         culture, area = column["culture"][piece.row], sum(visible[index][1::2])
         annotations.append(
@@ -219,7 +218,7 @@ def _records(plan, bank, canvas, pieces):
                 "donor_annotation": int(donor),
                 "visible": area / int(whole),
                 "visible_area": area,
-                "background": bank.backgrounds["file_name"].iat[plan.background],
+                "background": background,
             }
         )
     return annotations, provenance

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.data.livecell import CACHE, LiveCell, digest
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_json
+from deepmucs_utils.files import write_json, write_text
 from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.compose import Style, compose_image
 from deepmucs_utils.generation.plan import make_plan
@@ -179,7 +179,7 @@ def _compose_chunks(folder, chunks, recipe, bank, seed, style):
             entry = {"id": plan.index, "file_name": name, "height": height, "width": width}
             entry["block"] = plan.block
             records.append({"image": entry, "annotations": annotations, "provenance": provenance})
-        write_json(_record(folder, chunk), records, indent=None)
+        write_text(_record(folder, chunk), json.dumps(records))
     return sum(map(len, chunks))
 
 
