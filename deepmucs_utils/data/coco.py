@@ -96,7 +96,7 @@ def read_coco(path):
 
 def _read_cells(path, annotations, sizes):
     """Parse annotations chunk by chunk; see `read_coco`."""
-    known = pa.array(sizes, pa.int64())
+    known = pa.array([*sizes], pa.int64())
     for first in range(0, len(annotations), CHUNK):
         chunk = annotations[first : first + CHUNK]
         table = _parse_polygons(chunk)

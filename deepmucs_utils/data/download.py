@@ -1,6 +1,6 @@
 """Downloading the official LIVECell: annotations and images, checked, resumable.
 
-A file grows under ``<name>.part`` and is renamed only when it is whole, so after an interruption
+A file grows under ``<name>.part`` and is renamed only when it is complete, so after an interruption
 the same command resumes. Size and SHA-256 of every file are recorded the first time
 (``download.json`` in the root) and checked from then on.
 

@@ -25,7 +25,7 @@ TOLERANCE = 2.0  # px by which a polygon may leave the image
 _COLUMNS = ["kind", "split", "file_name", "annotation_id", "detail"]
 KINDS = {
     "missing image": "annotated, but the file is not there",
-    "unreadable image": "the file is no image",
+    "unreadable image": "the file is not an image",
     "wrong size": "the file's size is not the annotations'",
     "extra image": "the file has no annotations",
     "duplicate image": "the same pixels or the same name twice in one split",
@@ -81,7 +81,7 @@ def check_root(root, cache=CACHE, jobs=2):
         for name, of_image in zip(images["file_name"], faults, strict=True):
             found += [(kind, split, name, *rest) for kind, *rest in of_image]
         seen.append(images.assign(split=split, content=contents))
-    seen = pd.concat(seen)
+    seen = pd.concat(seen, ignore_index=True)
     for (culture, well), where in seen.groupby(["culture", "well"])["split"].unique().items():
         if len(where) > 1:
             detail = f"{culture}, well {well}"
@@ -94,11 +94,11 @@ def check_root(root, cache=CACHE, jobs=2):
 
 
 def _same_pixels(seen):
-    """Images with the pixels of another one in their split, and in an earlier split."""
+    """Faults of images with the pixels of another one, in their split or in an earlier split."""
     seen = seen.assign(annotation_id=-1)
     first = seen.groupby(["content", "split"])["file_name"].transform("first")
-    doubled = seen.assign(kind="duplicate image", detail="the pixels of " + first)
-    yield doubled.loc[seen["file_name"] != first, _COLUMNS]
+    repeated = seen.assign(kind="duplicate image", detail="the pixels of " + first)
+    yield repeated.loc[seen["file_name"] != first, _COLUMNS]
     first = seen.groupby("content")[["split", "file_name"]].transform("first")
     detail = "also in " + first["split"] + ", as " + first["file_name"]
     shared = seen.assign(kind="overlap of splits", detail=detail)
@@ -174,7 +174,7 @@ def unannotated_radius(image, mask):
     Returns
     -------
     float
-        Debris and dust reach some 10 px, a cell that nobody annotated 15 px and more: the window
+        Debris and dust reach some 10 px, an unannotated cell 15 px and more: the window
         of the local deviation adds 4 px.
     """
     structure, _ = find_structure(image, mask)

@@ -1,7 +1,7 @@
 """A LIVECell root: its layout, its images and the index of its annotations.
 
 The official download keeps images under ``images/livecell_{train_val,test}_images/<Culture>/`` and
-one COCO file a split under ``annotations/LIVECell/``. Images in flat folders are accepted as well.
+one COCO file per split under ``annotations/LIVECell/``. Images in flat folders are accepted too.
 Nothing is ever written inside a root; the index lives in a cache folder.
 
 Source: Edlund et al., Nature Methods 2021 (the paper's reference [3]).

@@ -150,12 +150,13 @@ class Scene:
     masks : list of (tuple, ndarray of bool)
         For each row its box ``(y0, x0, y1, x1)`` and its mask inside the box.
     double : ndarray of bool, shape (rows,)
-        Second contours of a cell that an earlier row has already; they are not painted.
+        Second contours of a cell that an earlier row has already (their intersection over union
+        exceeds `DOUBLE`); they are not painted.
     """
 
     owner: np.ndarray
     count: np.ndarray
-    masks: list
+    masks: list[tuple[tuple[int, int, int, int], np.ndarray]]
     double: np.ndarray
 
     @property
@@ -165,7 +166,18 @@ class Scene:
 
 
 def paint(segmentations, height, width):
-    """Paint segmentations of one image into a `Scene`; later ones lie above earlier ones."""
+    """Paint the segmentations of one image, later ones above earlier ones.
+
+    Parameters
+    ----------
+    segmentations : list of dict or list
+    height, width : int
+        Of the image, px.
+
+    Returns
+    -------
+    Scene
+    """
     owner = np.full((height, width), -1, np.int32)
     count = np.zeros((height, width), np.uint8)
     masks, double = [], np.zeros(len(segmentations), bool)

@@ -42,7 +42,7 @@ def cell(number, image_id, y0, x0, y1, x1):
 
 
 class Root:
-    """A root that is put together fault by fault."""
+    """A root that is assembled fault by fault."""
 
     def __init__(self, path):
         self.path = path
@@ -79,7 +79,7 @@ def root(tmp_path):
     return Root(tmp_path / "root")
 
 
-def test_a_sound_root_has_no_faults(root):
+def test_a_root_without_faults_has_none(root):
     assert root.kinds() == {}
     assert describe(root.faults()) == "no faults"
 
@@ -136,20 +136,20 @@ def test_faulty_contours_are_found_and_named_by_their_annotations(root):
     ]
 
 
-def test_run_lengths_and_crowds_are_no_faults(root):
+def test_run_lengths_and_crowds_are_not_faults(root):
     cells = root.cells["train"]
     cells[0]["segmentation"] = {"size": [*SIZE], "counts": [40 * 200 + 40, *[40, 160] * 39, 40]}
     cells.append(cell(50, cells[0]["image_id"], 10, 10, 190, 190) | {"iscrowd": 1})
     assert root.kinds() == {}
 
 
-def test_a_cell_that_nobody_annotated_is_found_by_its_structure(root):
+def test_an_unannotated_cell_is_found_by_its_structure(root):
     root.add("train", C, picture(5, (40, 40, 80, 80), (120, 140, 155, 180)), (40, 40, 80, 80))
     assert root.kinds() == {"unannotated cells": 1}
     assert root.faults()["file_name"][0] == C
 
 
-def test_debris_is_no_unannotated_cell():
+def test_debris_is_not_an_unannotated_cell():
     image = picture(6, (50, 50, 56, 55), (120, 30, 124, 40), (60, 160, 72, 164))
     assert unannotated_radius(image, np.zeros(SIZE, bool)) < 12
 
