@@ -106,37 +106,6 @@ def encode(window, mask, shape):
     return rle.encode(whole)
 
 
-def run_lengths(window, mask, shape):
-    """COCO's run lengths of a mask inside a window of an image.
-
-    Parameters
-    ----------
-    window : tuple of slice
-        Rows and columns of the window.
-    mask : ndarray of bool, shape (h, w)
-    shape : tuple of int
-        Height and width of the image, px.
-
-    Returns
-    -------
-    list of int
-        Lengths of runs outside and inside in turn, column by column.
-    """
-    height, width = shape
-    h = mask.shape[0] + 2
-    columns = np.zeros((mask.shape[1], h), bool)  # an empty pixel above and below each column
-    columns[:, 1:-1] = mask.T
-    flat = columns.ravel()
-    edges = np.flatnonzero(flat[1:] != flat[:-1])  # starts and ends in turn
-    bounds = (window[1].start + edges // h) * height + window[0].start + edges % h
-    if mask.shape[0] == height:  # a run may continue from one column's foot at the next one's top
-        apart = bounds[2::2] != bounds[1:-1:2]
-        bounds = bounds[np.concatenate([[True], np.repeat(apart, 2), [True]])[: len(bounds)]]
-    bounds = np.concatenate([[0], bounds, [height * width]])
-    lengths = (bounds[1:] - bounds[:-1]).tolist()
-    return lengths if lengths[-1] else lengths[:-1]
-
-
 @dataclass(frozen=True)
 class Scene:
     """The masks of one image, painted together.

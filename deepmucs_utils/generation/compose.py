@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from deepmucs_utils.data.cultures import CATEGORY_ID, CULTURE_NAMES
-from deepmucs_utils.data.masks import run_lengths
+from deepmucs_utils.data.masks import encode
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.bank import Bank
 from deepmucs_utils.generation.canvas import BLENDS, Canvas, Sprite
@@ -184,13 +184,12 @@ def _records(plan, bank, canvas, pieces):
         for number, piece in enumerate(pieces)
         for donor, area in zip(bank.annotations(piece.row), piece.sprite.areas, strict=True)
     ]
-    visible = [run_lengths(*canvas.visible(number), size) for number in range(len(cells))]
-    codes = coco_mask.frPyObjects([{"size": size, "counts": runs} for runs in visible], *size)
-    boxes = coco_mask.toBbox(codes).tolist()
+    codes = [encode(*canvas.visible(number), size) for number in range(len(cells))]
+    boxes, areas = coco_mask.toBbox(codes).tolist(), coco_mask.area(codes).tolist()
     column, annotations, provenance = bank.columns, [], []
     background = bank.backgrounds["file_name"].iat[plan.background]
     for index, (number, piece, donor, whole) in enumerate(cells):
-        culture, area = column["culture"][piece.row], sum(visible[index][1::2])
+        culture, area = column["culture"][piece.row], areas[index]
         annotations.append(
             {
                 "id": plan.first_id + index,

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from deepmucs_utils.data.masks import decode, decode_masks, paint, rasterise
+from deepmucs_utils.data.masks import decode, decode_masks, encode, paint, rasterise
 
 
 def square(x0, y0, side):
@@ -78,3 +78,12 @@ def test_run_lengths_and_polygons_may_stand_side_by_side():
     counts = {"size": [4, 4], "counts": [5, 2, 9]}
     masks = decode_masks([counts, [[0, 0, 2, 0, 2, 2, 0, 2]], []], (4, 4))
     assert masks.shape == (3, 4, 4) and masks.sum((1, 2)).tolist() == [2, 4, 0]
+
+
+def test_a_mask_in_a_window_is_encoded_as_the_whole_mask():
+    part, window = np.array([[1, 0, 1], [0, 1, 1]], bool), np.s_[3:5, 7:10]
+    whole = np.zeros((5, 12), np.uint8, order="F")
+    whole[window] = part
+    code = encode(window, part, (5, 12))
+    assert code == coco_mask.encode(whole)
+    assert np.array_equal(decode(code, (5, 12)), whole)

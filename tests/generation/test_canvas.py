@@ -1,10 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pycocotools import mask as coco_mask
 
-from deepmucs_utils.data.masks import run_lengths
 from deepmucs_utils.generation.canvas import BLENDS, Canvas, Sprite
 from tests.generation.discs import canvas, sprite
 
@@ -76,20 +72,3 @@ def test_mixing_two_noises_at_a_seam_keeps_their_deviation():
     scene.paste(Sprite(cell, np.zeros_like(cell), half, 128.0, (), ()), 0, 0)
     assert scene.image().std() == pytest.approx(4, rel=0.03)
     assert ((ground.astype(float) + cell) / 2).std() < 3  # what a plain mean would give
-
-
-SIDES, GAPS = st.integers(1, 12), st.integers(0, 5)
-
-
-@given(SIDES, SIDES, GAPS, GAPS, st.integers(0, 999))
-@settings(max_examples=200, deadline=None)
-def test_run_lengths_of_a_window_are_those_of_the_whole_mask(h, w, below, right, seed):
-    rng = np.random.default_rng(seed)
-    part = rng.random((h, w)) < rng.random()
-    top, left = rng.integers(0, 4, 2)
-    shape = (int(top + h + below), int(left + w + right))
-    whole = np.zeros(shape, np.uint8, order="F")
-    window = np.s_[int(top) : int(top + h), int(left) : int(left + w)]
-    whole[window] = part
-    runs = {"size": list(shape), "counts": run_lengths(window, part, shape)}
-    assert coco_mask.frPyObjects(runs, *shape)["counts"] == coco_mask.encode(whole)["counts"]
