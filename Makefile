@@ -17,7 +17,7 @@ PYTHON := $(ENV)/bin/python
 export PYTHONNOUSERSITE := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help setup book html test check notebooks run lab bench lint clean
+.PHONY: help setup book html test check notebooks run lab studies bench lint clean
 
 help:  ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -62,6 +62,9 @@ run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [CULTURES=A172,…] [M
 
 lab: setup  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m jupyter lab notebooks
+
+studies: setup  ## list the studies and run those without a stored result: make studies [STUDY=realism] [ROOT=…]
+	@$(PYTHON) -m deepmucs_utils.studies $(or $(STUDY),--missing) $(if $(ROOT),--root "$(ROOT)")
 
 bench: setup  ## measure the speed of the parts
 	@$(PYTHON) -m benchmarks

@@ -1,7 +1,7 @@
 """The interaction analysis on images of 120 cells, and whether it keeps its level.
 
-The whole validation, 1,000 null sets and the power, is `deepmucs validate-interactions`; its tables
-are kept in ``benchmarks/interactions`` for notebook 51.
+The whole validation, 1,000 null sets and the power, is `make studies STUDY=interaction-power`; its
+result is kept in ``book/measured/interaction_power.json`` for notebook 51.
 """
 
 import time

@@ -1,14 +1,13 @@
-"""`python -m benchmarks.inference_scale RUN SET`: AP of a model on enlarged and reduced images.
+"""AP of a model on enlarged and reduced images: `make studies STUDY=inference-scale`.
 
 The published configuration trains on short sides of 440 to 620 px and tests at 800, an enlargement
 of 1.54 for LIVECell's 520 px. What does a test scale outside the training range cost or gain?
 
-`small` is trained at the images' own scale. With ``--train TRAINSET VALSET`` the run is first
-trained (or gone on with) at the published range of scales, 0.85 to 1.19, so that its test at 1.54
-is outside the training range as the published one is.
+`small` is trained at the images' own scale. A second model is trained at the published range of
+scales, 0.85 to 1.19, so that its test at 1.54 is outside the training range as the published one
+is.
 """
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from deepmucs_utils.segmentation.run_files import CONFIG, write_config
 from deepmucs_utils.segmentation.samples import CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.training import training_config
-from deepmucs_utils.workflow.environment import environment
+from deepmucs_utils.workflow import params, runs
 
 SIDE = 520  # px, short side of LIVECell's images
 TRAINED = (440, 480, 520, 560, 580, 620)  # px, published
@@ -30,7 +29,7 @@ TESTED = (440, 520, 620, 800)  # px; the last one is the published
 
 
 def train(set_dir, val_dir, out):
-    """Train ``small`` on crops at the published scales; an interrupted training goes on."""
+    """Train ``small`` on crops at the published scales; an interrupted training resumes."""
     source, validation = CoCultureSet(set_dir), CoCultureSet(val_dir)
     cfg = training_config("small", source.categories)
     crop = min(cfg.INPUT.CROP.SIZE)
@@ -54,7 +53,7 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
     Returns
     -------
     DataFrame
-        One row a factor: AP, AP50, AP75, APs, APm, APl in percent, and seconds an image.
+        One row per factor: AP, AP50, AP75, APs, APm, APl in percent, and seconds an image.
     """
     cfg, model = load_model(run)
     source = CoCultureSet(folder)
@@ -75,27 +74,25 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("test scale")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("set", type=Path)
-    parser.add_argument("--train", type=Path, nargs=2, metavar=("TRAINSET", "VALSET"))
-    options = parser.parse_args()
-    if options.train:
-        train(*options.train, options.run)
-    cfg, _ = load_model(options.run)
-    crop = min(cfg.INPUT.CROP.SIZE)
-    trained = sorted({round((side or crop) / crop, 2) for side in cfg.INPUT.MIN_SIZE_TRAIN})
-    source = CoCultureSet(options.set)
-    cells = sum(len(source.boxes(index)) for index in range(len(source)))
-    machine = environment()
-    print(
-        f"{cfg.MODEL.RESNEST.VARIANT}, {cfg.SOLVER.MAX_ITER} iterations, trained at scales "
-        f"{', '.join(map(str, trained))}; {options.set.name}: {len(source)} images, {cells} cells; "
-        f"{machine['cpus']} CPUs, GPU: {machine['gpu']}"
-    )
-    print(scales(options.run, options.set).round(2).to_string())
+def study(root, folder):
+    """AP by test scale of `small` on Demo200, as trained and trained at the published scales.
 
+    Parameters
+    ----------
+    root : path-like
+        LIVECell or its phantom.
+    folder : Path
+        Of the sets and runs; an interrupted training resumes.
 
-if __name__ == "__main__":
-    main()
+    Returns
+    -------
+    dict of str to list of dict
+        Rows of `scales` by the training's scales, ``own`` and ``published``.
+    """
+    p = params.check(set_name="Demo200", data_root=root, out_dir=folder)
+    train(runs.compose(p, "train"), runs.compose(p, "val"), folder / "scales")
+    models = {"own": runs.train(p), "published": folder / "scales"}
+    test = runs.compose(p, "test")
+    return {
+        name: scales(run, test).reset_index().to_dict("records") for name, run in models.items()
+    }

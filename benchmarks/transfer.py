@@ -1,25 +1,21 @@
-"""`python -m benchmarks.transfer ROOT`: does what is learnt on the phantom hold on LIVECell?
+"""Does what is learnt on the phantom hold on LIVECell? `make studies STUDY=transfer ROOT=…`
 
 The `small` network is trained on monocultures of a phantom, all cells in one class, and tested on
 the annotated images of ROOT (genuine LIVECell), cut into windows of the demo's size. The result is
 average precision at IoU 0.5 with all cells in one class, over all images and over those of each
-culture; it is printed whatever it is. For comparison the same is measured on the phantom's own test
-images. `--out` keeps sets, network and predictions, to be looked at.
+culture. For comparison the same is measured on the phantom's own test images.
 
 What limits it, as seen in the predictions: colonies are taken for one cell, since the phantom's
 contacts stand out less from organelles than genuine ones do; of flat cells only the grainy middle
 is found, since the phantom's grains reach to the edge; crossing processes are missed, since cells
-of the phantom never overlap. `--varied` trains on cultures of which a third of the flat cells have
-few organelles and clear contacts, and a third a wide thin margin.
+of the phantom never overlap. A second network is trained on cultures of which a third of the flat
+cells have few organelles and clear contacts, and a third a wide thin margin.
 """
 
-import argparse
 import contextlib
 import io
 import json
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -32,7 +28,9 @@ from deepmucs_utils.segmentation.training import train, training_config
 from deepmucs_utils.studies.training.monocultures import Windows, write_monocultures
 
 WINDOW = (256, 352)  # px
-MOST = 2000  # detections an image, LIVECell's limit
+MOST = 2000  # detections per image, LIVECell's limit
+IMAGES = 160  # windows to train on
+ITERATIONS = 500
 
 
 def varied(culture):
@@ -61,7 +59,7 @@ def one_class(folder):
 
 
 def average_precision(truth, found, task, images):
-    """AP50 in percent over these images, all areas, up to `MOST` detections an image."""
+    """AP50 in percent over these images, all areas, up to `MOST` detections per image."""
     scores = COCOeval(truth, found, task)
     scores.params.imgIds = images
     scores.params.maxDets = [100, 500, MOST]
@@ -74,59 +72,67 @@ def average_precision(truth, found, task, images):
 
 
 def table(annotations, predictions):
-    """AP50 of boxes and masks, in lines of text: all images, then culture by culture."""
+    """AP50 of boxes and masks in percent: one record for all images, then one per culture."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
         found = truth.loadRes(str(predictions))
     images = {"all": list(truth.imgs)}
     for number, image in truth.imgs.items():
         images.setdefault(image["block"].split()[0], []).append(number)
-    lines = []
-    for name, numbers in images.items():
-        cells = len(truth.getAnnIds(numbers, iscrowd=False))
-        box, mask = (average_precision(truth, found, task, numbers) for task in ("bbox", "segm"))
-        lines.append(f"  {name:<8}{cells:6d} cells  AP50 box {box:5.1f}  mask {mask:5.1f}")
-    return "\n".join(lines)
+    return [
+        {"culture": name, "cells": len(truth.getAnnIds(numbers, iscrowd=False))}
+        | {task: average_precision(truth, found, task, numbers) for task in ("bbox", "segm")}
+        for name, numbers in images.items()
+    ]
 
 
-def main():
-    """Train, test, print."""
-    parser = argparse.ArgumentParser("python -m benchmarks.transfer", description=__doc__)
-    parser.add_argument("root", type=Path, metavar="ROOT", help="annotated LIVECell root")
-    parser.add_argument("--phantom", type=Path, help="phantom root (default: a new one)")
-    parser.add_argument("--images", type=int, default=160, help="windows to train on")
-    parser.add_argument("--iterations", type=int, default=500)
-    parser.add_argument("--split", default="train", help="of ROOT (default %(default)s)")
-    parser.add_argument("--varied", action="store_true", help="train on varied cultures")
-    parser.add_argument("--out", type=Path, help="new folder to keep (default: nothing is kept)")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.out or Path(scratch)
-        cache = folder / "cache"
-        phantom = options.phantom or write_phantom(folder / "root", images=6, jobs=1)
-        source = phantom
-        if options.varied:
-            cultures = [varied(culture) for culture in PHANTOM_CULTURES]
-            source = write_phantom(folder / "varied", 6, cultures, seed=1, jobs=1)
+def study(root, folder):
+    """AP50 of networks trained on the phantom and on varied cultures; see `table`.
+
+    Parameters
+    ----------
+    root : path-like
+        Annotated LIVECell; its train split is tested on.
+    folder : Path
+        Of phantoms, sets, networks and predictions; an interrupted study resumes.
+
+    Returns
+    -------
+    dict
+        By training (``phantom``, ``varied``) and by test (``phantom``, ``livecell``).
+    """
+    cultures = [varied(culture) for culture in PHANTOM_CULTURES]
+    phantom = _once(folder / "phantom", write_phantom, images=6, jobs=1)
+    others = _once(folder / "varied", write_phantom, 6, cultures, seed=1, jobs=1)
+    result = {}
+    for name, source in (("phantom", phantom), ("varied", others)):
         sets = {
-            name: one_class(
-                write_monocultures(root, folder / name, split, Windows(WINDOW, number), cache=cache)
-            )
-            for name, root, split, number in (
-                ("train", source, "train", options.images),
-                ("val", phantom, "val", 8),
-                ("phantom", phantom, "test", 24),
-                ("livecell", options.root, options.split, None),
-            )
+            kind: _monocultures(folder / f"{name}-{kind}", *choice)
+            for kind, choice in {
+                "train": (source, "train", IMAGES),
+                "val": (phantom, "val", 8),
+                "phantom": (phantom, "test", 24),
+                "livecell": (root, "train", None),
+            }.items()
         }
-        run = folder / "run"
-        source, validation = CoCultureSet(sets["train"]), CoCultureSet(sets["val"])
-        cfg = training_config("small", source.categories, options.iterations)
-        train(cfg, source, validation, run)
-        for name in ("phantom", "livecell"):
-            found = predict(run, sets[name], folder / f"{name}-predictions")
-            print(f"{name}\n{table(sets[name] / 'annotations.json', found)}")
+        images, validation = CoCultureSet(sets["train"]), CoCultureSet(sets["val"])
+        cfg = training_config("small", images.categories, ITERATIONS)
+        run = train(cfg, images, validation, folder / f"{name}-run", resume=True)
+        result[name] = {}
+        for test in ("phantom", "livecell"):
+            found = predict(run, sets[test], folder / f"{name}-{test}-predictions")
+            result[name][test] = table(sets[test] / "annotations.json", found)
+    return result
 
 
-if __name__ == "__main__":
-    main()
+def _once(folder, write, *values, **options):
+    """A folder, written where it is missing."""
+    return folder if folder.is_dir() else write(folder, *values, **options)
+
+
+def _monocultures(folder, root, split, number):
+    """Windows of a root with all cells in one class."""
+    if not folder.is_dir():
+        windows = Windows(WINDOW, number)
+        write_monocultures(root, folder, split, windows, cache=folder.parent / "cache")
+    return one_class(folder)

@@ -1,11 +1,82 @@
-"""Results of studies, as the repository keeps them in ``book/measured``."""
+"""The studies by name: what each answers, how to run it, and where its result is stored.
 
+A result is one file, ``book/measured/<name>.json``. While it runs, a study keeps its partial state
+and its log in the cache, under ``studies``, and resumes from there.
+"""
+
+import contextlib
+import io
 import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
 
-from deepmucs_utils.workflow import params
+from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import write_json
+from deepmucs_utils.workflow import params, runs
+from deepmucs_utils.workflow.environment import environment
 
 
-def read_study(name):
+@dataclass(frozen=True)
+class Study:
+    """A study.
+
+    Parameters
+    ----------
+    question : str
+        What it answers.
+    minutes : int
+        Expected time on two cores.
+    function : str
+        ``module:name``; takes a root and the folder of the partial state, gives the result.
+    seeds : tuple of int
+        Of its random numbers.
+    livecell : bool
+        Whether it needs a root of LIVECell; otherwise the phantom is the default.
+    """
+
+    question: str
+    minutes: int
+    function: str
+    seeds: tuple[int, ...] = (0,)
+    livecell: bool = False
+
+
+_HERE = "deepmucs_utils.studies"
+STUDIES = {
+    "phantom-calibration": Study(
+        "How near does the phantom come to LIVECell?", 2, f"{_HERE}.phantom.comparison:study", ()
+    ),
+    "difficulty": Study(
+        "How hard are the cultures to distinguish?", 5, f"{_HERE}.phantom.difficulty:study"
+    ),
+    "realism": Study(
+        "Can composites be distinguished from real images?", 20, f"{_HERE}.realism.study:study"
+    ),
+    "interaction-power": Study(
+        "Does the interaction test keep its level, and what does it detect?",
+        60,
+        f"{_HERE}.interactions.null_and_power:study",
+        (0, 1),
+    ),
+    "transfer": Study(
+        "Does what is learnt on the phantom hold on LIVECell?",
+        30,
+        "benchmarks.transfer:study",
+        livecell=True,
+    ),
+    "inference-scale": Study(
+        "What does a test outside the scales of training cost?",
+        30,
+        "benchmarks.inference_scale:study",
+    ),
+}
+
+
+def read_study(name: str) -> dict:
     """A stored study.
 
     Parameters
@@ -19,5 +90,85 @@ def read_study(name):
         ``study, command, seeds, commit, seconds, machine`` (None where not recorded) and
         ``result``.
     """
-    path = params.repository() / "book" / "measured" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(_stored(name).read_text(encoding="utf-8"))
+
+
+def _stored(name, root=None):
+    name = name if root is None else f"{name}_{root.resolve().name}"
+    return params.repository() / "book" / "measured" / f"{name.replace('-', '_')}.json"
+
+
+def list_studies() -> str:
+    """One line per study: question, expected time, and the commit that its result is of."""
+    lines = []
+    for name, study in STUDIES.items():
+        stored = f"stored, {read_study(name)['commit']}" if _stored(name).is_file() else "missing"
+        lines.append(f"{name:20} {study.minutes:3} min  {stored:16} {study.question}")
+    return "\n".join(lines)
+
+
+def missing() -> list[str]:
+    """Names of the studies without a stored result, but for those that need LIVECell."""
+    return [n for n, study in STUDIES.items() if not _stored(n).is_file() and not study.livecell]
+
+
+def run_study(name: str, root: Path | None = None, again: bool = False) -> Path:
+    """Run a study, or resume it; a stored result is kept.
+
+    Parameters
+    ----------
+    name : str
+        Of `STUDIES`.
+    root : Path, optional
+        Default the phantom; the result of another root has the root's name in its own.
+    again : bool
+        Repeat a finished study from its beginning.
+
+    Returns
+    -------
+    Path
+        The result's file.
+
+    Raises
+    ------
+    DeepMuCSError
+        If there is no such study, or it needs a root of LIVECell.
+    """
+    if name not in STUDIES:
+        raise DeepMuCSError(f"study {name!r}: unknown; expected one of {', '.join(STUDIES)}.")
+    study = STUDIES[name]
+    if study.livecell and root is None:
+        raise DeepMuCSError(f"study {name}: needs a root of LIVECell; name it with --root.")
+    path = _stored(name, None if study.livecell else root)
+    folder = params.cache() / "studies" / path.stem
+    if path.is_file() and not again:
+        return path
+    if again:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    with open(folder / "log.txt", "a", encoding="utf-8") as log:
+        with contextlib.redirect_stderr(_Copied(sys.stderr, log)):
+            result = resolve_name(study.function)(root or runs.data_root(params.check()), folder)
+    machine = environment()
+    command = f"python -m {_HERE} {name}" + (f" --root {root.name}" if root else "")
+    document = {"study": name, "command": command, "seeds": study.seeds}
+    document |= {"commit": machine.pop("commit"), "seconds": round(time.monotonic() - begun, 1)}
+    write_json(path, document | {"machine": machine, "result": result})
+    return path
+
+
+class _Copied(io.TextIOBase):
+    """Text that goes to a stream and to a log; progress bars take it for a terminal."""
+
+    def __init__(self, stream, log):
+        self.outputs = stream, log
+
+    def write(self, text):
+        for output in self.outputs:
+            output.write(text)
+            output.flush()
+        return len(text)
+
+    def isatty(self):
+        return True

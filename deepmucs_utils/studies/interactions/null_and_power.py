@@ -1,12 +1,12 @@
-"""Made-up scenes with a known interaction, to see how often the analysis finds what is not there,
-and how often what is."""
+"""Level and power of the interaction test on simulated scenes with a known interaction."""
 
+import os
 from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Memory, Parallel, delayed
 from scipy import ndimage
 from scipy.stats import binom
 from tqdm import tqdm
@@ -14,7 +14,6 @@ from tqdm import tqdm
 from deepmucs_utils.analysis.envelopes import curve_p, holm
 from deepmucs_utils.analysis.interactions import find_interactions
 from deepmucs_utils.analysis.shapes import Field, Shape
-from deepmucs_utils.evaluation.tables import write_tables
 
 CULTURES = "large", "small"
 RADII = {"large": (16.0, 24.0), "small": (6.0, 9.0)}  # px, long half-axes: about A172 and BV2
@@ -23,11 +22,12 @@ REACH = 8.0  # px between outlines, within which the cultures interact
 NEAR = 30.0  # px between centres: near, where only names are shuffled
 STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
 CELLS = (6, 12, 24)  # of each culture in each image
+FORGETFUL = Memory(None, verbose=0)  # keeps nothing
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a made-up set looks like.
+    """What a simulated set looks like.
 
     Parameters
     ----------
@@ -76,12 +76,11 @@ def simulate_scene(design, rng):
                 top, left = _propose(mask, size, beyond, design.strength, rng)
                 y, x = max(top, 0), max(left, 0)
                 inside = mask[y - top : size[0] - top, x - left : size[1] - left]
-                if not inside.any():
+                right, down, w, h = cv2.boundingRect(inside.astype(np.uint8))
+                if not w:
                     continue
-                rows = np.flatnonzero(inside.any(axis=1))
-                columns = np.flatnonzero(inside.any(axis=0))
-                inside = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-                y, x = y + rows[0], x + columns[0]
+                inside = inside[down : down + h, right : right + w]
+                y, x = y + down, x + right
                 window = free[y : y + inside.shape[0], x : x + inside.shape[1]]
                 if window[inside].all():
                     break
@@ -114,8 +113,8 @@ def _propose(mask, size, beyond, strength, rng):
     return (places[chosen] - np.array(mask.shape) // 2).tolist()
 
 
-def run_sets(design, sets, seed=0, jobs=1):
-    """Analyse made-up sets.
+def run_sets(design, sets, seed=0, jobs=1, memory=FORGETFUL):
+    """Analyse simulated sets.
 
     Parameters
     ----------
@@ -123,23 +122,25 @@ def run_sets(design, sets, seed=0, jobs=1):
     sets : int
     seed, jobs : int
         Each set has its own generators: the result does not depend on ``jobs``.
+    memory : joblib.Memory
+        Where finished sets are kept, for an interrupted study to resume.
 
     Returns
     -------
     pandas.DataFrame
-        One row a set. p values of: ``large-large``, ``large-small``, ``small-small`` (curves),
+        One row per set. p values of: ``large-large``, ``large-small``, ``small-small`` (curves),
         ``nearest`` and ``neighbours`` (from small to large), ``any`` (the smallest after Holm's
         correction of the three curves) and, for each pair, ``shuffled …`` (pairs of near centres
         against shuffled names: what this package does not do).
     """
-    streams = np.random.SeedSequence(seed).spawn(sets)
-    tasks = (delayed(_run_set)(design, stream) for stream in streams)
+    run = memory.cache(_run_set)
+    tasks = (delayed(run)(design, seed, number) for number in range(sets))
     done = Parallel(n_jobs=jobs, return_as="generator")(tasks)
     return pd.DataFrame(list(tqdm(done, f"strength {design.strength:g}", sets, disable=None)))
 
 
-def _run_set(design, stream):
-    rng = np.random.default_rng(stream)
+def _run_set(design, seed, number):
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     scenes = [simulate_scene(design, rng) for _ in range(design.images)]
     found = find_interactions(scenes, design.replacements, seed=int(rng.integers(2**31)))
     curves = {f"{row['first']}-{row['second']}": row["p"] for _, row in found.tests.iterrows()}
@@ -189,7 +190,7 @@ def rejections(p_values, level=0.05):
     Returns
     -------
     pandas.DataFrame
-        One row a test: ``sets``, ``rejected`` (share), ``low``, ``high`` (the binomial 95 % range
+        One row per test: ``sets``, ``rejected`` (share), ``low``, ``high`` (the binomial 95 % range
         of that share when the level is kept) and ``kept`` (whether it lies in the range or below:
         tied curves make the test cautious).
     """
@@ -207,18 +208,16 @@ def rejections(p_values, level=0.05):
     ).rename_axis("test")
 
 
-def power(strengths, cells, sets, seed=0, jobs=1, **design):
-    """How often an interaction is found, against its strength and the number of cells.
+def power(strengths, cells, sets, seed=0, jobs=1, memory=FORGETFUL):
+    """How often an interaction is detected, against its strength and the number of cells.
 
     Parameters
     ----------
     strengths : sequence of float
     cells : sequence of int
         Of each culture in an image.
-    sets, seed, jobs
+    sets, seed, jobs, memory
         See `run_sets`; the sets of each combination.
-    **design
-        Other fields of `Design`.
 
     Returns
     -------
@@ -227,44 +226,40 @@ def power(strengths, cells, sets, seed=0, jobs=1, **design):
         nearest, neighbours``: share of sets in which each test of the mixed pair rejects at 5 %.
     """
     rows = []
-    for strength in strengths:
-        for n in cells:
-            chosen = Design(**(design | {"strength": strength, "cells": n}))
-            p_values = run_sets(chosen, sets, seed, jobs)
-            found = (p_values <= 0.05).mean()
-            rows.append(
-                {
-                    "strength": strength,
-                    "cells": n * chosen.images,
-                    "images": chosen.images,
-                    "sets": sets,
-                    "curve": found["large-small"],
-                    "nearest": found["nearest"],
-                    "neighbours": found["neighbours"],
-                }
-            )
+    for design in (Design(strength=strength, cells=n) for strength in strengths for n in cells):
+        found = (run_sets(design, sets, seed, jobs, memory) <= 0.05).mean()
+        size = {"cells": design.cells * design.images, "images": design.images, "sets": sets}
+        tests = found.rename({"large-small": "curve"})[["curve", "nearest", "neighbours"]]
+        rows.append({"strength": design.strength} | size | tests.to_dict())
     return pd.DataFrame(rows)
 
 
-def validate(out_dir, sets=1000, power_sets=100, seed=0, jobs=1):
-    """Measure type I error and power on made-up sets and write them down.
+def validate(sets=1000, power_sets=100, seed=0, jobs=1, memory=FORGETFUL):
+    """Measure type I error and power on simulated sets.
 
     Parameters
     ----------
-    out_dir : str or Path
     sets : int
         Null sets for the type I error.
     power_sets : int
         Sets for each combination of `STRENGTHS` and `CELLS`.
-    seed, jobs : int
+    seed, jobs, memory
+        See `run_sets`.
 
     Returns
     -------
-    list of Path
-        ``type_one`` (`rejections`), ``power`` (`power`) and ``design`` (`Design`) as CSV and JSON.
+    dict of str to DataFrame
+        ``type_one`` (`rejections`), ``power`` (`power`) and ``design`` (`Design`).
     """
-    design = Design()
-    null = rejections(run_sets(design, sets, seed, jobs))
-    written = write_tables({"type_one": null, "design": pd.DataFrame([asdict(design)])}, out_dir)
-    found = power(STRENGTHS, CELLS, power_sets, seed + 1, jobs)
-    return written + write_tables({"power": found}, out_dir)
+    return {
+        "type_one": rejections(run_sets(Design(), sets, seed, jobs, memory)),
+        "power": power(STRENGTHS, CELLS, power_sets, seed + 1, jobs, memory),
+        "design": pd.DataFrame([asdict(Design())]),
+    }
+
+
+def study(root, folder):
+    """Type I error and power as records; finished sets are kept in a folder. Needs no root."""
+    tables = validate(jobs=os.cpu_count(), memory=Memory(folder, verbose=0))
+    tables["type_one"] = tables["type_one"].reset_index()
+    return {name: table.to_dict("records") for name, table in tables.items()}

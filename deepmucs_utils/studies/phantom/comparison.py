@@ -1,13 +1,15 @@
 """How near a measured root, such as the phantom, comes to LIVECell: `CRITERIA`."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from joblib import Memory
 
 from deepmucs_utils.data.livecell import CACHE
-from deepmucs_utils.studies.phantom.measure_image import LAGS
+from deepmucs_utils.studies.phantom.measure_image import LAGS, measure_image
 from deepmucs_utils.studies.phantom.measure_root import Measurement, measure_root
 from deepmucs_utils.studies.phantom.reference import (
     FLAT_FROM,
@@ -15,6 +17,7 @@ from deepmucs_utils.studies.phantom.reference import (
     reference_statistics,
     rim,
 )
+from deepmucs_utils.workflow import params
 
 #: How far observed ranges are widened at both ends, as a share: most cultures show one to three
 #: images, which is less than the range of all.
@@ -170,3 +173,11 @@ def compare_roots(root, against=None, out=None, cache=CACHE, jobs=2) -> pd.DataF
         for name, table in (tables | {"comparison": comparison}).items():
             table.to_csv(Path(out) / f"{name}.csv", index=False)
     return comparison
+
+
+def study(root, folder):
+    """The comparison of a root with LIVECell, as records; measured images are kept in a folder."""
+    measure = Memory(folder, verbose=0).cache(measure_image)
+    jobs = os.cpu_count()
+    measurement = measure_root(root, cache=params.cache(), jobs=jobs, measure=measure)
+    return compare(measurement).to_dict("records")

@@ -16,6 +16,7 @@ from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.livecell import CACHE, LiveCell, read_index
 from deepmucs_utils.data.masks import decode, segmentations
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.workflow import params
 
 SIDE = 48  # px of a crop, at the image's scale: size distinguishes cultures too
 SCALE = 32.0  # grey levels per unit of the network's input
@@ -119,3 +120,8 @@ def _codes(names, cultures):
     """Places of the names among the cultures; other names are left out."""
     codes = pd.Index(cultures).get_indexer(names)
     return codes[codes >= 0]
+
+
+def study(root, folder):
+    """The difficulty of a root; a single training, which an interruption costs."""
+    return measure_difficulty(root, cache=params.cache())

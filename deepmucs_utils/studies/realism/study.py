@@ -4,6 +4,7 @@ Everything is compared within an image, between the area that our way (or the na
 on Telea inpainting) altered and the area that it left alone.
 """
 
+import os
 import zlib
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,7 @@ from deepmucs_utils.studies.realism.field_statistics import (
     read_scenes,
 )
 from deepmucs_utils.studies.realism.patches import PER_RING, cleared_patches, ring_patches
+from deepmucs_utils.workflow import params
 
 WAYS = ("ours", "naive", "blurred")
 MOST_IMAGES = 48
@@ -260,3 +262,8 @@ def as_text(result):
         ),
     }
     return "\n\n".join(f"{title}\n{table}" for title, table in tables.items())
+
+
+def study(root, folder):
+    """The realism of composites of a root; sets and partial results lie in a folder."""
+    return measure_realism(root, folder, jobs=os.cpu_count(), cache=params.cache())
