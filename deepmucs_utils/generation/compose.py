@@ -184,12 +184,13 @@ def _records(plan, bank, canvas, pieces):
         for number, piece in enumerate(pieces)
         for donor, area in zip(bank.annotations(piece.row), piece.sprite.areas, strict=True)
     ]
-    codes = [encode(*canvas.visible(number), size) for number in range(len(cells))]
-    boxes, areas = coco_mask.toBbox(codes).tolist(), coco_mask.area(codes).tolist()
+    visible = [canvas.visible(number) for number in range(len(cells))]
+    codes = [encode(*part, size) for part in visible]
+    boxes = coco_mask.toBbox(codes).tolist()
     column, annotations, provenance = bank.columns, [], []
     background = bank.backgrounds["file_name"].iat[plan.background]
     for index, (number, piece, donor, whole) in enumerate(cells):
-        culture, area = column["culture"][piece.row], areas[index]
+        culture, area = column["culture"][piece.row], int(visible[index][1].sum())
         annotations.append(
             {
                 "id": plan.first_id + index,
