@@ -264,25 +264,24 @@ def overlaps(records, others, iou_type="segm", crowd=False) -> np.ndarray:
 def _arrange(entries, position):
     """Arrays of one culture from hotcoco's record of each image."""
     cells = np.zeros(len(position), int)
-    empty = np.empty((3, OVERLAPS.size, 0), int)
-    parts = [(np.empty(0), np.empty(0, int), np.empty(0, int), empty)]
     for entry in entries:
-        index = position[entry["image_id"]]
-        cells[index] = np.sum(np.asarray(entry["gtIgnore"]) == 0)
-        score = np.asarray(entry["dtScores"], float)
-        by_overlap = np.array([entry["dtMatched"], entry["dtIgnore"], entry["dtMatches"]], int)
-        by_overlap = by_overlap.reshape(3, OVERLAPS.size, score.size)
-        record = np.asarray(entry["dtIds"], int) - 1  # both lists are numbered from 1
-        parts.append((score, np.full(score.size, index), record, by_overlap))
-    score, image, record, by_overlap = (
-        np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)
-    )
-    found, ignored, cell = by_overlap
-    counted = ignored == 0
-    hit = (found > 0) & counted
-    cell = np.where(hit, cell - 1, -1)
+        cells[position[entry["image_id"]]] = np.sum(np.asarray(entry["gtIgnore"]) == 0)
+    sizes = [len(entry["dtScores"]) for entry in entries]
+
+    def joined(key, rows=1):
+        parts = [np.reshape(entry[key], (rows, n)) for entry, n in zip(entries, sizes, strict=True)]
+        return np.concatenate([np.empty((rows, 0)), *parts], axis=1)
+
+    counted = joined("dtIgnore", OVERLAPS.size) == 0
+    hit = (joined("dtMatched", OVERLAPS.size) > 0) & counted
     return ranked(
-        score, image=image, hit=hit, counted=counted, cells=cells, record=record, cell=cell
+        joined("dtScores")[0],
+        cells,
+        image=np.repeat([position[entry["image_id"]] for entry in entries], sizes).astype(int),
+        hit=hit,
+        counted=counted,
+        record=joined("dtIds")[0].astype(int) - 1,  # both lists are numbered from 1
+        cell=np.where(hit, joined("dtMatches", OVERLAPS.size).astype(int) - 1, -1),
     )
 
 

@@ -49,11 +49,8 @@ def read_ground_truth(path) -> dict:
     path = Path(path)
     path = path / "annotations.json" if path.is_dir() else path
     content = _read_json(path)
-    if not isinstance(content, dict):
-        raise DeepMuCSError(
-            f"{path}: found a {type(content).__name__}, expected a COCO annotation file, that is "
-            "an object with images, annotations and categories."
-        )
+    kind = "a COCO annotation file, that is an object with images, annotations and categories"
+    _check_type(content, dict, path, kind)
     for section, keys in SECTIONS.items():
         if not isinstance(content.get(section), list):
             raise DeepMuCSError(
@@ -94,11 +91,7 @@ def read_predictions(path, ground_truth) -> list[dict]:
     """
     path = Path(path)
     records = _read_json(path)
-    if not isinstance(records, list):
-        raise DeepMuCSError(
-            f"{path}: found a {type(records).__name__}, expected a COCO results list, that is a "
-            "list of detections."
-        )
+    _check_type(records, list, path, "a COCO results list, that is a list of detections")
     known = _known_ids(ground_truth)
     for position, record in enumerate(records):
         where = f"{path}: record {position}"
@@ -187,9 +180,13 @@ _EXPECTED = {
 }
 
 
+def _check_type(value, kind, where, expected):
+    if not isinstance(value, kind):
+        raise DeepMuCSError(f"{where}: found a {type(value).__name__}, expected {expected}.")
+
+
 def _check_keys(record, keys, where):
-    if not isinstance(record, dict):
-        raise DeepMuCSError(f"{where}: found a {type(record).__name__}, expected an object.")
+    _check_type(record, dict, where, "an object")
     missing = [key for key in keys if key not in record]
     if missing:
         raise DeepMuCSError(f"{where}: has no {', '.join(missing)}; expected {', '.join(keys)}.")

@@ -129,7 +129,7 @@ def resample(models, metrics, iou_type="segm", replicates=1000, seed=0) -> Repli
     )
 
 
-def image_blocks(matched):
+def image_blocks(matched) -> tuple[np.ndarray, bool]:
     """Number the block of each image.
 
     Parameters
@@ -159,7 +159,7 @@ def image_blocks(matched):
     return pd.factorize(np.array([str(image[key]) for image in images]))[0], not any(named)
 
 
-def draw_images(blocks, cells, replicates, seed):
+def draw_images(blocks, cells, replicates, seed) -> tuple[np.ndarray, int]:
     """Draw as many blocks as there are, with replacement, so that every culture keeps cells.
 
     Parameters
@@ -179,14 +179,13 @@ def draw_images(blocks, cells, replicates, seed):
     """
     n_blocks, present = blocks.max() + 1, _present(blocks, cells)
     generator = np.random.default_rng(seed)
-    kept, drawn = np.empty((0, n_blocks), int), 0
+    kept, drawn = [], 0
     while len(kept) < replicates:
-        draws = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=replicates)
-        complete = np.flatnonzero((draws @ present.T > 0).all(axis=1))
-        complete = complete[: replicates - len(kept)]
-        kept = np.vstack([kept, draws[complete]])
-        drawn += complete[-1] + 1 if len(kept) == replicates else replicates
-    return kept[:, blocks], int(drawn)
+        draw = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks))
+        drawn += 1
+        if (present @ draw > 0).all():
+            kept.append(draw[blocks])
+    return np.array(kept), drawn
 
 
 def _present(blocks, cells):
@@ -196,7 +195,7 @@ def _present(blocks, cells):
     )
 
 
-def interval(values, n_blocks, confidence):
+def interval(values, n_blocks, confidence) -> dict:
     """Limits that the replicates give, as the notes of `intervals.bootstrap` define them.
 
     Parameters
