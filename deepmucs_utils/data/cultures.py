@@ -54,7 +54,7 @@ CATEGORIES = [
     {"id": CATEGORY_ID[name], "name": name, "supercategory": "cell"} for name in CULTURE_NAMES
 ]
 
-_NAME = re.compile(r"([A-Za-z0-9]+)_Phase_([A-Z]\d+)_\d+_(\d+)d(\d+)h(\d+)m_\d+\.(?:tif|tiff|png)")
+_NAME = re.compile(r"([A-Za-z0-9]+)_Phase_([A-Z]\d+)_\d+_(\d+)d(\d+)h(\d+)m_\d+\.(?:tiff?|png)")
 
 
 class ImageName(NamedTuple):

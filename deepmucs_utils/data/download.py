@@ -106,8 +106,7 @@ def _download(url, target):
         except requests.RequestException as error:
             cause, answer = error, error.response
         refused = answer is not None and answer.status_code < 500
-        stuck = part.stat().st_size <= before
-        failures = TRIES if refused else (failures + 1) * stuck
+        failures = TRIES if refused else (failures + 1) * (part.stat().st_size <= before)
     raise DeepMuCSError(
         f"{url}: no more than {before} bytes came ({cause!r:.60}); check the address and the "
         "connection, and run the same command again to resume."
