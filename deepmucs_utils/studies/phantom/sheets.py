@@ -1,4 +1,4 @@
-"""Contact sheets: one root beside another, culture by culture, to be looked at.
+"""Contact sheets: one root beside another, culture by culture.
 
 Each sheet shows two images of the first root on the left and two of the second on the right, the
 sparsest and the densest of each, at 1:1 and below at 3:1. What gives the phantom away is seen here
@@ -48,26 +48,22 @@ def write_sheets(root, against, out, cache=CACHE):
             f"{out}: lies inside the repository, where no pixels of LIVECell may go; expected a "
             "folder elsewhere; name one."
         )
-    left, right = (_covers(root_, cache) for root_ in (against, root))
+    left, right = (_pictures(one, cache) for one in (against, root))
     cultures = [name for name in left if name in right]
     if not cultures:
         raise DeepMuCSError(
             f"{root}: no culture in common with {against}; expected at least one; take other roots."
         )
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for culture in cultures:
-        halves = [
-            _half(LiveCell(root_), names[culture])
-            for root_, names in ((against, left), (root, right))
-        ]
-        paths.append(out / f"{culture}.png")
-        cv2.imwrite(str(paths[-1]), np.hstack([halves[0], _space(halves[0]), halves[1]]))
+    paths = [out / f"{culture}.png" for culture in cultures]
+    for path, culture in zip(paths, cultures, strict=True):
+        sheet = np.hstack(left[culture] + right[culture])
+        cv2.imwrite(str(path), sheet[:, :-GAP])
     return paths
 
 
-def _covers(root, cache):
-    """For each culture its sparsest and its densest image with the cells' middles."""
+def _pictures(root, cache):
+    """For each culture pictures of its sparsest and its densest image."""
     livecell = LiveCell(root)
     splits = [split for split in SPLITS if livecell.has_split(split)]
     index = pd.concat([read_index(livecell, split, cache, cultures=None) for split in splits])
@@ -75,40 +71,26 @@ def _covers(root, cache):
     for culture, cells in index.groupby("culture"):
         area = cells.groupby("file_name")["area"].sum().sort_values()
         found[culture] = [
-            (name, cells.loc[cells["file_name"] == name, ["y", "h", "x", "w"]].to_numpy(float))
+            _picture(livecell.image(name), cells[cells["file_name"] == name])
             for name in (area.index[0], area.index[-1])
         ]
     return found
 
 
-def _half(livecell, named):
-    """Both images of one root, side by side, at 1:1 above and 3:1 below."""
-    columns = []
-    for name, boxes in named:
-        image = livecell.image(name)
-        middles = boxes[:, [0, 2]] + boxes[:, [1, 3]] / 2
-        whole = _crop(image, middles, WHOLE)
-        detail = cv2.resize(
-            _crop(image, middles, DETAIL), None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC
-        )
-        columns.append(np.vstack([whole, np.full((GAP, whole.shape[1]), 255, np.uint8), detail]))
-    return np.hstack([columns[0], _space(columns[0]), columns[1]])
+def _picture(image, cells):
+    """An image at 1:1 above and 3:1 below, with a white margin on its right."""
+    middles = (cells[["y", "x"]] + cells[["h", "w"]].to_numpy() / 2).to_numpy()
+    whole, detail = (_crop(image, middles, size) for size in (WHOLE, DETAIL))
+    detail = cv2.resize(detail, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)
+    whole = np.pad(whole, ((0, GAP), (0, 0)), constant_values=255)
+    return np.pad(np.vstack([whole, detail]), ((0, 0), (0, GAP)), constant_values=255)
 
 
 def _crop(image, middles, size):
     """The window with the most cells among those that have a cell in their middle."""
-    height, width = (min(side, whole) for side, whole in zip(size, image.shape, strict=True))
-    room = (image.shape[0] - height, image.shape[1] - width)
-    corners = (middles - (height / 2, width / 2)).clip(0, room)
-    inside = (middles[None] >= corners[:, None]) & (
-        middles[None] < corners[:, None] + (height, width)
-    )
+    missing = [(0, max(side - whole, 0)) for side, whole in zip(size, image.shape, strict=True)]
+    image = np.pad(image, missing, constant_values=255)
+    corners = (middles - np.array(size) / 2).clip(0, np.subtract(image.shape, size))
+    inside = (middles >= corners[:, None]) & (middles < corners[:, None] + size)
     top, left = corners[inside.all(2).sum(1).argmax()].astype(int)
-    crop = image[top : top + height, left : left + width]
-    return cv2.copyMakeBorder(
-        crop, 0, size[0] - height, 0, size[1] - width, cv2.BORDER_CONSTANT, value=255
-    )
-
-
-def _space(picture):
-    return np.full((picture.shape[0], GAP), 255, np.uint8)
+    return image[top : top + size[0], left : left + size[1]]

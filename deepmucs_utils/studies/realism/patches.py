@@ -1,8 +1,8 @@
-"""Real and made patches of the same image, for a classifier to tell apart.
+"""Real and synthetic patches of the same image, for a classifier to distinguish.
 
 Two places could give a composite away: the area where cells were cleared, and the ring around a
 pasted cell. Beside our way each probe holds the naive one (Telea inpainting, hard paste), which has
-to be found out, and real patches slightly blurred, or the classifier has no power.
+to be detected, and real patches slightly blurred; otherwise the classifier has no power.
 """
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 
 from deepmucs_utils.generation.backgrounds import clear
 from deepmucs_utils.generation.canvas import Canvas, Sprite
-from deepmucs_utils.generation.cells import PLATEAU, SYMMETRIES, cut, distance_to, extract
+from deepmucs_utils.generation.cells import PLATEAU, SYMMETRIES, distance_to, extract
 
 SIDE = 24  # px, side of a patch
 ALTERED = 0.8  # least share of a patch that was cleared
@@ -99,6 +99,7 @@ def ring_patches(image, scene, rng, number=24):
         return {}
     bare = inpaint(image, scene.mask)
     blurred = cv2.GaussianBlur(image, (0, 0), BLUR)
+    level = float(clearing.background.mean())
     rings = {name: [] for name in ("real", "ours", "naive", "blurred")}
     for row in rng.permutation(len(scene.masks)):
         if len(rings["real"]) == number:
@@ -107,21 +108,23 @@ def ring_patches(image, scene, rng, number=24):
         if cutout is None:
             continue
         here, mask, valid = _surroundings(scene, row)
-        rings["real"].append(Ring(image[here], mask, valid, cutout.level, clearing.noise))
-        rings["blurred"].append(Ring(blurred[here], mask, valid, cutout.level, clearing.noise))
-        matte = _embed(image, scene, row, here)
-        symmetry = int(rng.integers(SYMMETRIES))
-        ways = (("ours", clearing.background, "matte"), ("naive", bare, "hard"))
-        for name, ground, blend in ways:
-            one = (np.zeros((1, 2)), np.ones(1, int))
-            labels, free = mask.astype(np.uint8), valid.astype(np.uint8)
-            sprite = Sprite(image[here], labels, matte, cutout.level, *one).turned(symmetry)
-            turned = Sprite(free, free, free, 0.0, *one).turned(symmetry)
-            level = float(clearing.background.mean())
-            canvas = Canvas(_window(ground, sprite.labels.shape, rng), level)
+        for name, pixels in (("real", image), ("blurred", blurred)):
+            rings[name].append(Ring(pixels[here], mask, valid, cutout.level, clearing.noise))
+        weights = np.zeros(image.shape, np.uint8)
+        (height, width), (top, left) = cutout.matte.shape, (cutout.top, cutout.left)
+        weights[top : top + height, left : left + width] = np.rint(255 * cutout.matte)
+        one, symmetry = (np.zeros((1, 2)), np.ones(1, int)), int(rng.integers(SYMMETRIES))
+        labels, free = mask.astype(np.uint8), valid.astype(np.uint8)
+        sprite = Sprite(image[here], labels, weights[here], cutout.level, *one).turned(symmetry)
+        valid = Sprite(free, free, free, 0.0, *one).turned(symmetry).mask > 0
+        for name, ground, blend in (
+            ("ours", clearing.background, "matte"),
+            ("naive", bare, "hard"),
+        ):
+            canvas = Canvas(_window(ground, valid.shape, rng), level)
             canvas.add(sprite, 0, 0, blend)
-            surroundings = (sprite.labels > 0, turned.labels > 0, level, clearing.noise)
-            rings[name].append(Ring(canvas.image(), *surroundings))
+            ring = Ring(canvas.image(), sprite.mask > 0, valid, level, clearing.noise)
+            rings[name].append(ring)
     return rings
 
 
@@ -145,16 +148,6 @@ def _surroundings(scene, row):
     others = (owner >= 0) & (owner != row) & ~own
     away = distance_to(others) if others.any() else np.full(owner.shape, np.inf)
     return here, own, (away > NEIGHBOUR) & (away > distance_to(own))
-
-
-def _embed(image, scene, row, here):
-    """The cell's matte in the window of its surroundings, times 255."""
-    cutout = cut(image, scene, [row])
-    matte = cutout.matte
-    whole = np.zeros((here[0].stop - here[0].start, here[1].stop - here[1].start), np.uint8)
-    y, x = cutout.top - here[0].start, cutout.left - here[1].start
-    whole[y : y + matte.shape[0], x : x + matte.shape[1]] = np.rint(255 * matte)
-    return whole
 
 
 class Ring:

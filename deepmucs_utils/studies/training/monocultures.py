@@ -196,7 +196,7 @@ def scene_table(results):
     Returns
     -------
     pandas.DataFrame
-        One row an entry. Columns (task, AP), in percent: ``segmentation`` and ``detection``, each
+        One row per entry. Columns (task, AP), in percent: ``segmentation`` and ``detection``, each
         ``AP``, ``AP50`` (mean over the cultures), ``AP pooled``, ``AP50 pooled`` (all cultures one
         class); and ``images`` and ``cells`` under ``test``.
     """
@@ -220,7 +220,7 @@ def count_windows(folder):
     Returns
     -------
     pandas.DataFrame
-        One row a culture (its name in print): ``windows``, ``images`` that they were cut from,
+        One row per culture (its name in print): ``windows``, ``images`` that they were cut from,
         ``wells``, ``cells`` that count, ``cells a window`` (mean) and ``most`` in a window.
     """
     truth = read_ground_truth(Path(folder) / "annotations.json")

@@ -1,4 +1,4 @@
-"""The same model is trained on each kind of scene, once, whatever goes on beside it."""
+"""The same model is trained on each kind of scene, once, whatever runs beside it."""
 
 import json
 from dataclasses import replace
