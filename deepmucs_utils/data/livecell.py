@@ -150,9 +150,7 @@ def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     images = pd.read_parquet(images).drop(columns="cells").set_index("image_id")
     cells = images.loc[table["image_id"].to_numpy()].reset_index()
     cells.insert(0, "annotation_id", table["id"].to_numpy())
-    boxes = table["bbox"].combine_chunks().flatten().to_numpy()
-    for number, name in enumerate("xywh"):
-        cells[name] = boxes[number::4]
+    cells[[*"xywh"]] = table["bbox"].combine_chunks().flatten().to_numpy().reshape(-1, 4)
     cells["area"] = table["area"].to_numpy()
     cells["iscrowd"] = table["iscrowd"].fill_null(0).to_numpy() > 0
     cells["rle"] = table["rle"].to_pandas()
