@@ -46,27 +46,6 @@ class Clearing:
     reason: str = ""
 
 
-def autocorrelation(residual: np.ndarray, region: np.ndarray, dy: int, dx: int) -> float:
-    """Correlation of pixels with those ``dy`` below and ``dx`` to the right, within a region.
-
-    Parameters
-    ----------
-    residual : ndarray of float, shape (height, width)
-    region : ndarray of bool, shape (height, width)
-    dy, dx : int
-        Lag, px; not negative.
-
-    Returns
-    -------
-    float
-    """
-    height, width = residual.shape
-    both = region[dy:, dx:] & region[: height - dy, : width - dx]
-    first = residual[: height - dy, : width - dx][both]
-    second = residual[dy:, dx:][both]
-    return float(np.corrcoef(first, second)[0, 1])
-
-
 def clear(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Clearing:
     """Remove the cells from an image, and everything else that is not background.
 
