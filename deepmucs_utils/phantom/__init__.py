@@ -1,1 +1,1 @@
-"""The phantom: a stand-in for LIVECell that everybody may see and share."""
+"""The phantom: a synthetic stand-in for LIVECell that may be published."""

@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from deepmucs_utils.data.cultures import COLOURS, LABELS
+from deepmucs_utils.evaluation.metrics import MIN_CELLS
 from deepmucs_utils.plots.images import DASHES, WIDTH, frame, grid, outline_records, show
 
 ERROR_COLOURS = {
@@ -18,18 +19,16 @@ ERROR_COLOURS = {
 }
 
 
-def precision_recall(ax: Axes, table, least: int = 30) -> None:
-    """Precision against recall, one line per culture with enough cells.
+def precision_recall(ax: Axes, table) -> None:
+    """Precision against recall, one line per culture with at least `MIN_CELLS` cells.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame
         From `surroundings.precision_recall`.
-    least : int
-        Cultures with fewer cells are left out.
     """
-    for culture, part in table[table["n"] >= least].groupby("culture", sort=False):
+    for culture, part in table[table["n"] >= MIN_CELLS].groupby("culture", sort=False):
         label = f"{LABELS.get(culture, culture)} (n = {part['n'].iloc[0]})"
         ax.plot(part["recall"], part["precision"], color=COLOURS.get(culture), label=label)
     ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))

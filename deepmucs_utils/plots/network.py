@@ -57,7 +57,7 @@ def diagram() -> None:
         ax.text(x, -0.5, text, ha="center", style="italic", color="0.3")
 
 
-def maps(levels: dict, masks: np.ndarray, columns: int = 5, limits=(None, None)) -> None:
+def maps(levels: dict, masks: np.ndarray, limits=(None, None)) -> None:
     """Maps of one image side by side, with the outlines of its cells.
 
     Parameters
@@ -67,14 +67,12 @@ def maps(levels: dict, masks: np.ndarray, columns: int = 5, limits=(None, None))
         begins a new line.
     masks : ndarray of bool, shape (n, height, width)
         The cells, in pixels of the image.
-    columns : int
     limits : tuple of float, optional
         Values shown dark and bright; default each map's own minimum and maximum.
     """
-    kinds = list(dict.fromkeys(name[0] for name in levels))
-    axes = grid(len(kinds), columns, masks.shape[1:], 0.35)
-    for line, kind in zip(axes, kinds, strict=True):
-        names = [name for name in levels if name[0] == kind]
+    kinds = {name[0]: [other for other in levels if other[0] == name[0]] for name in levels}
+    axes = grid(len(kinds), max(map(len, kinds.values())), masks.shape[1:], 0.35)
+    for line, names in zip(axes, kinds.values(), strict=True):
         for ax, name in zip(line, names, strict=False):
             height, width = np.array(levels[name].shape) * 2 ** int(name[-1])
             _map(ax, levels[name], masks, (0, width, height, 0), limits)
@@ -254,7 +252,7 @@ def recall(ax: Axes, overlap, counts, thresholds) -> None:
     ax.legend()
 
 
-def steps(axes, image: np.ndarray, stages: np.ndarray, truth, titles, reach: int = 10) -> None:
+def steps(axes, image: np.ndarray, stages: np.ndarray, truth, titles) -> None:
     """A box before the cascade and after each stage, one panel each, with the box of its cell.
 
     Parameters
@@ -265,8 +263,6 @@ def steps(axes, image: np.ndarray, stages: np.ndarray, truth, titles, reach: int
         x and y of two corners, px.
     truth : array_like, shape (4,)
     titles : sequence of str
-    reach : int
-        Margin shown around all of them, px.
     """
     around = np.vstack([stages, [truth]])
     low, high = around[:, :2].min(0), around[:, 2:].max(0)
@@ -274,7 +270,7 @@ def steps(axes, image: np.ndarray, stages: np.ndarray, truth, titles, reach: int
         show(ax, image, title)
         _boxes(ax, [truth], TRUTH, dashed=False)
         _boxes(ax, [box], STEP_COLOURS[2], dashed=True)
-        _zoom(ax, (low + high) / 2, (high - low).max() / 2 + reach)
+        _zoom(ax, (low + high) / 2, (high - low).max() / 2 + 10)
 
 
 def overlap_by_step(ax: Axes, overlap: np.ndarray, thresholds) -> None:
