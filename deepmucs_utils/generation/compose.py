@@ -51,8 +51,7 @@ class Style:
 
     def __post_init__(self):
         for name, known in (("placement", PLACEMENTS), ("blend", BLENDS)):
-            value = getattr(self, name)
-            if value not in known:
+            if (value := getattr(self, name)) not in known:
                 raise DeepMuCSError(
                     f"{name} {value!r}: unknown; expected one of {', '.join(known)}."
                 )

@@ -77,9 +77,8 @@ class EndlessSet:
     def classes(self, epoch):
         """The classes that occur in each image of an epoch; list of set."""
         cultures = self._bank.columns["culture"]
-        return [
-            {CATEGORY_ID[cultures[row]] - 1 for row, _ in plan.cells} for plan in self._plan(epoch)
-        ]
+        plans = self._plan(epoch)
+        return [{CATEGORY_ID[cultures[row]] - 1 for row, _ in plan.cells} for plan in plans]
 
     def read(self, index, epoch):
         """Compose an image; see `samples.CoCultureSet.read`."""
@@ -92,8 +91,7 @@ class EndlessSet:
         """Seed of the set that an epoch is."""
         if epoch == 0:
             return self.seed
-        state = np.random.SeedSequence(self.seed, spawn_key=(2**31, epoch)).generate_state(1)
-        return int(state[0])
+        return int(np.random.SeedSequence(self.seed, spawn_key=(2**31, epoch)).generate_state(1)[0])
 
     def _plan(self, epoch):
         """Plans of an epoch; the last two are kept, as a batch may reach into the next epoch."""

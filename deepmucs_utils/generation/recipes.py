@@ -2,8 +2,8 @@
 
 The published sets and their per-class totals (paper, section IV; counts from the authors'
 repository) stand in ``published_counts.csv``. The demo sets are the same recipes at one twentieth,
-small enough for two CPU cores. The dense sets are ours: the published ones hold some 12 cells an
-image, and no real culture is as empty.
+small enough for two CPU cores. The dense sets are ours: the published ones hold some 12 cells
+per image, and no real culture is as empty.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ GROUPED = 0.5  # share of draws that take a group of touching cells where one fi
 DENSE_GROUPED = 0.9
 
 PAIRS_IMAGES = {"Pairs_val": 20, "Pairs_test": 20}  # to analyse interactions of two cultures
-PAIRS_CELLS = 60  # of each culture an image, on average: with 20 images each holds 40 or more
+PAIRS_CELLS = 60  # of each culture per image, on average: with 20 images each holds 40 or more
 # px², mean of each culture on a sample of genuine LIVECell images (BV2: median, after threshold
 # segmentation); turns cover into numbers of cells
 MEAN_AREAS = {
@@ -87,8 +87,8 @@ class Recipe:
     name: str
     split: str
     images: int
-    cells: dict
-    canvas: tuple
+    cells: dict[str, int]
+    canvas: tuple[int, int]
     note: str
     cover: tuple | None = None
     grouped: float = GROUPED
@@ -137,7 +137,9 @@ def scale_counts(published, fraction):
     return cells
 
 
-def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False, mix=None):
+def get_recipe(
+    name: str, fraction=1.0, cultures=None, n_images=None, nested=False, mix=None
+) -> Recipe:
     """Look up a set by name and scale it.
 
     Parameters
@@ -145,7 +147,7 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False, m
     name : str
         One of ``SET_NAMES``.
     fraction : float
-        Share of the set's images and cells to make, in (0, 1].
+        Share of the set's images and cells, in (0, 1].
     cultures : sequence of str, optional
         Cultures to keep; default all eight.
     n_images : int, optional
@@ -167,12 +169,12 @@ def get_recipe(name, fraction=1.0, cultures=None, n_images=None, nested=False, m
     """
     if name not in SET_NAMES:
         raise DeepMuCSError(f"set {name!r}: unknown; expected one of {', '.join(SET_NAMES)}.")
-    kept = tuple(cultures or CULTURE_NAMES)
-    for culture in kept:
+    for culture in cultures or ():
         if culture not in CULTURE_NAMES:
             raise DeepMuCSError(
                 f"culture {culture!r}: unknown; expected some of {', '.join(CULTURE_NAMES)}."
             )
+    kept = tuple(c for c in CULTURE_NAMES if not cultures or c in cultures)
     if not 0 < fraction <= 1:
         raise DeepMuCSError(f"fraction {fraction}: expected a number above 0 and at most 1.")
     if n_images is not None and n_images < 1:
@@ -206,7 +208,7 @@ def _published(name, fraction, kept, n_images):
     if n_images is not None:
         share = Fraction(int(n_images), int(source["images"]))
     images = round(share * int(source["images"]))
-    published = {c: int(source[c]) for c in CULTURE_NAMES if c in kept and c in source}
+    published = {c: int(source[c]) for c in kept if c in source}
     cells = scale_counts(published, share)
     notes = [] if share == 1 else [f"{source.name} at {share} of its published counts"]
     if name == "Demo_test" and share == DEMO_FRACTION:
@@ -216,30 +218,27 @@ def _published(name, fraction, kept, n_images):
     if len(kept) < len(CULTURE_NAMES):
         notes.append(f"without {', '.join(c for c in CULTURE_NAMES if c not in kept)}")
     cells = {culture: count for culture, count in cells.items() if count}
-    return Recipe(
-        name, str(source["split"]), images, cells, DEMO_CANVAS if demo else CANVAS, "; ".join(notes)
-    )
+    canvas = DEMO_CANVAS if demo else CANVAS
+    return Recipe(name, str(source["split"]), images, cells, canvas, "; ".join(notes))
 
 
 def _dense(name, fraction, kept, n_images):
     """Every culture covers the same area; how many cells that takes follows its mean area."""
     images = n_images or round(Fraction(str(fraction)) * DENSE_IMAGES[name])
     area = images * CANVAS[0] * CANVAS[1] * sum(DENSE_DRAWN) / 2 / len(kept)
-    cells = {c: round(area / MEAN_AREAS[c]) for c in CULTURE_NAMES if c in kept}
+    cells = {c: round(area / MEAN_AREAS[c]) for c in kept}
     note = (
         f"not published: {DENSE_COVER[0]:.0%} to {DENSE_COVER[1]:.0%} cover, equal by culture, at "
         "the mean areas measured on LIVECell"
     )
     split = name.removeprefix("Dense_")
-    return Recipe(
-        name, split, images, cells, CANVAS, note, cover=DENSE_DRAWN, grouped=DENSE_GROUPED
-    )
+    return Recipe(name, split, images, cells, CANVAS, note, DENSE_DRAWN, DENSE_GROUPED)
 
 
 def _pairs(name, fraction, kept, n_images, mix):
     """Many single cells of every culture in each image, none of them in a donor's group."""
     images = n_images or round(Fraction(str(fraction)) * PAIRS_IMAGES[name])
-    parts = {c: 1 if mix is None else mix[c] for c in CULTURE_NAMES if c in kept}
+    parts = {c: 1 if mix is None else mix[c] for c in kept}
     total = PAIRS_CELLS * images * len(parts)
     cells = scale_counts(parts, Fraction(total, sum(parts.values())))
     note = f"not published: {PAIRS_CELLS} single cells of each culture an image, on average"
@@ -260,11 +259,8 @@ def _nest(recipe, fraction, kept, n_images):
     inner = _published(nest[place - 1], fraction, kept, None)
     if place > 1:
         inner = _nest(inner, fraction, kept, None)
-    nested = replace(
-        recipe,
-        inner=inner,
-        note="; ".join(part for part in (recipe.note, f"begins with {inner.name}") if part),
-    )
+    note = "; ".join(filter(None, (recipe.note, f"begins with {inner.name}")))
+    nested = replace(recipe, inner=inner, note=note)
     *_, (rest, images, _) = nested.stages()
     if min(rest.values(), default=0) < 0 or sum(rest.values()) < images:
         raise DeepMuCSError(

@@ -42,14 +42,7 @@ ROWS = 5000  # cells whose provenance is gathered before it becomes a table
 
 
 def compose_set(
-    root,
-    out,
-    recipe: Recipe,
-    seed: int = 0,
-    style: Style | None = None,
-    jobs: int = 2,
-    cache=CACHE,
-    only: int | None = None,
+    root, out, recipe: Recipe, seed=0, style: Style | None = None, jobs=2, cache=CACHE, only=None
 ) -> Path:
     """Compose a co-culture set from a LIVECell root.
 

@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 
 import cv2
@@ -110,3 +111,10 @@ def test_the_artefact_rates_are_those_of_the_images(bank):
     artefacts = bank.cutouts[bank.cutouts["kind"] == "artefact"]
     assert isinstance(artefacts, pd.DataFrame) and len(artefacts) > 0
     assert (artefacts["area"] <= 150).all()
+
+
+def test_a_bank_travels_as_its_folder_and_is_opened_there(bank):
+    bank.sprite(0)  # its files are mapped
+    content = pickle.dumps(bank)
+    assert len(content) < 1000
+    assert np.array_equal(pickle.loads(content).sprite(0).pixels, bank.sprite(0).pixels)

@@ -82,5 +82,10 @@ def test_another_root_and_a_set_without_recipe_are_refused(composed, tmp_path):
     path.write_text(json.dumps(content | {"annotations": content["annotations"][1:]}))
     with pytest.raises(DeepMuCSError, match="composed from other annotations"):
         EndlessSet(folder, other, cache)
+    old = shutil.copytree(folder, tmp_path / "old")
+    document = json.loads((old / "recipe.json").read_text())
+    (old / "recipe.json").write_text(json.dumps(document | {"format": 3}))
+    with pytest.raises(DeepMuCSError, match="not of format 4; compose the set again"):
+        EndlessSet(old, root, cache)
     with pytest.raises(DeepMuCSError, match="has no recipe.json"):
         EndlessSet(tmp_path, root, cache)

@@ -113,3 +113,10 @@ def test_pairs_are_mixed_as_asked_and_their_total_stays(mix, cells):
     mix = mix and dict(zip(pair, mix, strict=True))
     recipe = get_recipe("Pairs_test", cultures=pair, n_images=10, mix=mix)
     assert recipe.cells == dict(zip(pair, cells, strict=True))
+
+
+def test_a_culture_that_is_named_twice_counts_once():
+    for name in ("Demo40", "Dense_train"):
+        assert get_recipe(name, cultures=("BV2", "A172", "A172")) == get_recipe(
+            name, cultures=("A172", "BV2")
+        )
