@@ -5,12 +5,14 @@ versions of a feature, where a deformable convolution samples, which anchors mee
 the proposal network sees cells, and how the three stages of the cascade move a box.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, pairwise_iou
+from torch import nn
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.resnest import STAGES
@@ -48,17 +50,17 @@ def parameter_counts(network):
         ``backbone`` (with the offsets of its deformable convolutions), ``FPN``, ``proposals``,
         ``box heads``, ``mask head`` and ``together``.
     """
-
-    def count(*modules):
-        return sum(p.numel() for module in modules for p in module.parameters())
-
-    heads, backbone = network.roi_heads, count(network.backbone.bottom_up)
+    heads, pyramid = network.roi_heads, network.backbone
+    parts = {
+        "backbone": [pyramid.bottom_up],
+        "FPN": [*pyramid.lateral_convs, *pyramid.output_convs],
+        "proposals": [network.proposal_generator],
+        "box heads": [heads.box_head, heads.box_predictor],
+        "mask head": [heads.mask_head],
+    }
     counts = {
-        "backbone": backbone,
-        "FPN": count(network.backbone) - backbone,
-        "proposals": count(network.proposal_generator),
-        "box heads": count(heads.box_head, heads.box_predictor),
-        "mask head": count(heads.mask_head),
+        part: sum(parameter.numel() for parameter in nn.ModuleList(modules).parameters())
+        for part, modules in parts.items()
     }
     return counts | {"together": sum(counts.values())}
 
@@ -107,19 +109,15 @@ def sampling_places(model, cfg, image, stage, place):
     DeepMuCSError
         If the stage has no deformable convolution.
     """
-    number = STAGES.index(stage)
-    conv = model.backbone.bottom_up.net[f"layer{number + 1}"][-1].conv2.conv
+    conv = _last_block(model, stage).conv2.conv
     if not hasattr(conv, "sampling"):
         raise DeepMuCSError(f"stage {stage}: has no deformable convolution; take another one.")
-    (x,) = _inputs_of(conv, model, cfg, image)
+    (x,), _ = _seen(conv, model, cfg, image)
     displacement, modulation = conv.sampling(x)
-    stride = image.shape[0] / _scaled_height(image, cfg) * 2 ** (number + 2)
-    row, column = (
-        min(int(p / stride), size - 1) for p, size in zip(place, x.shape[2:], strict=True)
-    )
+    stride = _scale(cfg, image) * 2 ** (STAGES.index(stage) + 2)
+    row, column = np.minimum(np.array(place) / stride, np.array(x.shape[2:]) - 1).astype(int)
     taps = displacement[0, :, row, column].reshape(-1, 9, 2).cpu().numpy()
-    steps = np.stack(np.mgrid[-1:2, -1:2], -1).reshape(9, 2)
-    grid = np.array([row, column]) + steps * conv.dilation[0]
+    grid = [row, column] + conv.dilation[0] * np.stack(np.mgrid[-1:2, -1:2], -1).reshape(9, 2)
     return Sampling(
         ((row + 0.5) * stride, (column + 0.5) * stride),
         (grid + 0.5) * stride,
@@ -178,10 +176,10 @@ def split_attention(model, cfg, image, stage):
     -------
     Attention
     """
-    part = model.backbone.bottom_up.net[f"layer{STAGES.index(stage) + 1}"][-1].conv2
+    part = _last_block(model, stage).conv2
     # What attention is computed from, and the scores of both splits before their softmax.
-    features = _outputs_of(part.act0, model, cfg, image)
-    (scores,) = _inputs_of(part.rsoftmax, model, cfg, image)
+    _, features = _seen(part.act0, model, cfg, image)
+    (scores,), _ = _seen(part.rsoftmax, model, cfg, image)
     share = part.rsoftmax(scores).reshape(part.radix, -1)[0]
     splits = features.reshape(part.radix, -1, *features.shape[2:])
     return Attention(splits.cpu().numpy(), share.cpu().numpy())
@@ -228,30 +226,24 @@ def best_anchors(cfg, boxes, shape):
         ``iou`` with the best anchor, its ``size`` (px) and ``ratio`` (height / width).
     """
     boxes = np.asarray(boxes, float).reshape(-1, 4)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    kinds, overlaps = [], []
-    for stride, sizes, ratios in _levels(cfg):
-        last = -(-np.asarray(shape)[..., ::-1] // stride) - 1
-        places = stride * np.minimum(np.rint(centres / stride), last)
-        for size in sizes:
-            for ratio in ratios:
-                half = np.array([size / ratio**0.5, size * ratio**0.5]) / 2
-                low = np.maximum(boxes[:, :2], places - half)
-                high = np.minimum(boxes[:, 2:], places + half)
-                shared = np.maximum(high - low, 0).prod(1)
-                either = (boxes[:, 2:] - boxes[:, :2]).prod(1) + size**2 - shared
-                kinds.append((size, ratio))
-                overlaps.append(shared / either)
-    best = np.argmax(overlaps, axis=0)
-    size, ratio = np.array(kinds, float)[best].T
-    return {"iou": np.max(overlaps, axis=0), "size": size.astype(int), "ratio": ratio}
-
-
-def _levels(cfg):
-    """Stride, sizes and ratios of the anchors of p2 to p6."""
+    centres, areas = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).prod(1)
     generator = cfg.MODEL.ANCHOR_GENERATOR
     sizes, ratios = (v if len(v) > 1 else v * 5 for v in (generator.SIZES, generator.ASPECT_RATIOS))
-    return list(zip((4, 8, 16, 32, 64), sizes, ratios, strict=True))
+    kinds, overlaps = [], []
+    for stride, *level in zip((4, 8, 16, 32, 64), sizes, ratios, strict=True):  # p2 to p6
+        last = -(-np.asarray(shape)[..., ::-1] // stride) - 1
+        places = stride * np.minimum(np.rint(centres / stride), last)
+        for size, ratio in itertools.product(*level):
+            half = np.array([size / ratio**0.5, size * ratio**0.5]) / 2
+            low, high = (
+                np.maximum(boxes[:, :2], places - half),
+                np.minimum(boxes[:, 2:], places + half),
+            )
+            shared = np.maximum(high - low, 0).prod(1)
+            kinds.append((size, ratio))
+            overlaps.append(shared / (areas + size**2 - shared))
+    size, ratio = np.array(kinds, float)[np.argmax(overlaps, axis=0)].T
+    return {"iou": np.max(overlaps, axis=0), "size": size.astype(int), "ratio": ratio}
 
 
 @torch.no_grad()
@@ -292,25 +284,19 @@ def cascade_boxes(model, cfg, image):
     scores : ndarray of float32, shape (stages, n, classes)
         Probability of each class by stage.
     """
-    model.eval()
-    images = _preprocess(model, cfg, image)
-    features = model.backbone(images.tensor)
+    images = _preprocess(model.eval(), cfg, image)
+    features, heads = model.backbone(images.tensor), model.roi_heads
     proposals, _ = model.proposal_generator(images, features, None)
-    heads = model.roi_heads
     levels = [features[name] for name in heads.box_in_features]
     boxes, scores = [proposals[0].proposal_boxes.tensor], []
-    for stage in range(heads.num_cascade_stages):
+    for stage, predictor in enumerate(heads.box_predictor):
         if stage:
-            proposals = heads._create_proposals_from_boxes([boxes[-1]], images.image_sizes)
+            proposals = heads._create_proposals_from_boxes(boxes[-1:], images.image_sizes)
         predictions = heads._run_stage(levels, proposals, stage)
-        boxes += heads.box_predictor[stage].predict_boxes(predictions, proposals)
-        scores += [
-            probabilities[:, :-1]
-            for probabilities in heads.box_predictor[stage].predict_probs(predictions, proposals)
-        ]
-    factor = image.shape[0] / _scaled_height(image, cfg)
+        boxes += predictor.predict_boxes(predictions, proposals)
+        scores += predictor.predict_probs(predictions, proposals)
     boxes, scores = (torch.stack(found).cpu().numpy() for found in (boxes, scores))
-    return boxes * factor, scores
+    return boxes * _scale(cfg, image), scores[..., :-1]
 
 
 def overlap(boxes, truth):
@@ -346,8 +332,14 @@ def follow_cells(boxes, truth, least=0.3):
     return rows, best[rows], by_stage[:, rows, best[rows]]
 
 
-def _scaled_height(image, cfg):
-    return rescale(image, cfg.INPUT.MIN_SIZE_TEST)[0].shape[0]
+def _last_block(model, stage):
+    """The last block of a backbone's stage, such as ``"res4"``."""
+    return model.backbone.bottom_up.net[f"layer{STAGES.index(stage) + 1}"][-1]
+
+
+def _scale(cfg, image):
+    """Pixels of the image per pixel that the network sees."""
+    return image.shape[0] / rescale(image, cfg.INPUT.MIN_SIZE_TEST)[0].shape[0]
 
 
 def _preprocess(model, cfg, image):
@@ -355,17 +347,8 @@ def _preprocess(model, cfg, image):
     return model.preprocess_image([{"image": to_tensor(scaled)}])
 
 
-def _inputs_of(module, model, cfg, image):
-    """What a part of the backbone is given for an image."""
-    return _seen(module, model, cfg, image)[0]
-
-
-def _outputs_of(module, model, cfg, image):
-    """What a part of the backbone gives for an image."""
-    return _seen(module, model, cfg, image)[1]
-
-
 def _seen(module, model, cfg, image):
+    """Inputs and output of a part of the backbone for an image."""
     found = []
     hook = module.register_forward_hook(lambda _, inputs, output: found.append((inputs, output)))
     try:

@@ -16,13 +16,7 @@ from detectron2.modeling import build_model
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_json
 from deepmucs_utils.segmentation.config import get_config
-from deepmucs_utils.segmentation.run_files import (
-    BEST,
-    CONFIG,
-    load,
-    save,
-    write_config,
-)
+from deepmucs_utils.segmentation.run_files import BEST, CONFIG, load, save, write_config
 
 REPORT = "weights.json"
 BOTTOM_UP = "backbone.bottom_up."
@@ -34,16 +28,12 @@ _FORK_TO_TIMM = {
     "stem.conv1_2.": "net.conv1.3.",
     "stem.conv1_3.norm.": "net.bn1.",
     "stem.conv1_3.": "net.conv1.6.",
-    "res2.": "net.layer1.",
-    "res3.": "net.layer2.",
-    "res4.": "net.layer3.",
-    "res5.": "net.layer4.",
     ".conv1.norm.": ".bn1.",
     ".conv3.norm.": ".bn3.",
     ".shortcut.norm.": ".downsample.2.",
     ".shortcut.": ".downsample.1.",
     ".conv2_offset.": ".conv2.conv.offset.",
-}
+} | {f"res{stage}.": f"net.layer{stage - 1}." for stage in (2, 3, 4, 5)}
 #: Entries of a checkpoint that the configuration determines.
 _CONSTANTS = re.compile(r"pixel_(mean|std)|proposal_generator\.anchor_generator\.cell_anchors\.\d+")
 _MASKS = "roi_heads.mask_head.predictor."
