@@ -152,7 +152,7 @@ def agreement(table, least_cells=LEAST_CELLS) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Correction:
-    """What a model does to cells, learnt on a validation set.
+    """What a model does to cells, learned on a validation set.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def corrected_composition(counts, val, replicates=200, seed=0) -> pd.DataFrame:
     counts : Counts
         Of the set.
     val : Counts
-        Of the validation set, on which the correction is learnt; the intervals resample it as well.
+        Of the validation set, on which the correction is learned; intervals resample it as well.
     replicates, seed : int
 
     Returns
@@ -276,13 +276,13 @@ def shift_mixes(
 ) -> pd.DataFrame:
     """Predicted and corrected composition when the mix differs from the one trained on.
 
-    The cells of a set are drawn anew, culture by culture, each with what the model did to it; and
-    so are the false cells of its images.
+    The cells of a set are resampled by culture, each with what the model did to it; so are the
+    false cells of its images.
 
     Parameters
     ----------
     counts : Counts
-        Of a set other than the one that ``correction`` was learnt on.
+        Of a set other than the one that ``correction`` was learned on.
     correction : Correction
     mixes : dict of str to dict of str to float
         Share of each culture by the name of the mix, e.g. ``{"9:1": {"A172": 9, "BV2": 1}}``;
@@ -297,7 +297,7 @@ def shift_mixes(
     pandas.DataFrame
         One row per mix and culture: ``mix, culture, true, predicted, corrected`` (mean fractions)
         and ``predicted_error, corrected_error`` (root mean square differences from the truth); NaN
-        where no cell was left to tell a fraction.
+        where no cell was left to give a fraction.
     """
     rng = np.random.default_rng(seed)
     total = counts.confusion.sum(axis=0)

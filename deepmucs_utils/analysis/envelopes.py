@@ -2,7 +2,7 @@
 
 Myllymäki et al., J. R. Stat. Soc. B 2017, 79:381. With few simulations many curves are the most
 extreme one somewhere; the continuous rank (Hahn 2015; Mrkvička et al., Stat. Med. 2022, 41:5203)
-tells them apart by how far out they lie.
+distinguishes them by how far out they lie.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def extremeness(curves):
     -------
     ndarray of float, shape (S,)
         Smallest continuous rank of each curve over its arguments, counted from below or from
-        above, whichever is smaller; near 0 for a curve that lies far outside all others.
+        above, the smaller of the two; near 0 for a curve that lies far outside all others.
     """
     columns = np.asarray(curves, float).T
     return np.min([np.minimum(_ranks(y), _ranks(-y)) for y in columns], axis=0)

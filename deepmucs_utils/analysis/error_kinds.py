@@ -28,7 +28,7 @@ class Labelled:
     ----------
     cells : pandas.DataFrame
         `matching.cell_table` with ``found`` (by a detection of its culture) and ``error``
-        (``"missed"`` or empty: a cell that nobody found but at which a detection of the wrong
+        (``"missed"`` or empty: a cell that was not found but at which a detection of the wrong
         class or place aims is no further error).
     detections : pandas.DataFrame
         One row per detection, in the file's order. Columns ``image``, ``culture``, ``score``,
@@ -138,7 +138,7 @@ def decompose(matched, iou_type="segm") -> pd.DataFrame:
     pandas.DataFrame
         Index culture (``"all"`` is the mean over those with cells) and error; columns ``n``
         (errors), ``AP50`` (as it is, percent) and ``gain`` (points of AP50 that correcting this
-        kind alone would bring). The gains do not add up to what is lacking: correcting one kind
+        kind alone would bring). The gains do not add up to 100 minus AP50: correcting one kind
         changes what another costs.
     """
     labelled = label_errors(matched, iou_type)
@@ -167,7 +167,7 @@ def _ap50(matches):
 def _corrected(matches, culture, error, labelled):
     """The matches of a culture when all errors of one kind are corrected.
 
-    A false detection of the kind disappears; where it aims at a cell that nobody found, the one
+    A false detection of the kind disappears; where it aims at a cell that was not found, the one
     with the highest score for each such cell becomes right instead (for a wrong class, in the
     culture of the cell).
     """

@@ -2,7 +2,7 @@
 
 Cells of different size are not exchangeable: large ones keep others at a distance, so shuffling
 the names over fixed places rejects true nulls. Here chance means the same cells, each with its
-size and shape, placed anew where they do not overlap. For each pair of cultures we measure how
+size and shape, placed at random where they do not overlap. For each pair of cultures we measure how
 many pairs of cells lie at which distance of their outlines (divided by the number under chance, a
 pair correlation), the distance to the nearest cell of the other culture, and the number of
 neighbours.
@@ -20,7 +20,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from deepmucs_utils.analysis.envelopes import curve_p, envelope, holm
-from deepmucs_utils.analysis.shapes import boundary_distances, place_anew
+from deepmucs_utils.analysis.shapes import boundary_distances, place_at_random
 from deepmucs_utils.errors import DeepMuCSError
 
 EDGES = np.arange(0, 101, 10.0)  # px: distances of outlines that the curves are counted in
@@ -108,11 +108,11 @@ def measure_fields(fields, replacements=199, seed=0, hidden=0.0, jobs=1) -> Meas
     fields : sequence of Field
         The images of the set.
     replacements : int
-        How often each image is placed anew.
+        Number of re-placements of each image.
     seed : int
         Each image has its own generator: the result does not depend on ``jobs``.
     hidden : float
-        See `shapes.place_anew`.
+        See `shapes.place_at_random`.
     jobs : int
         Worker processes.
 
@@ -160,7 +160,7 @@ def _measure_image(field, cultures, stream, replacements, hidden):
     pair = np.sort([code[first], code[second]], axis=0)
     result = np.zeros((replacements + 1, k, k, bins + 2))
     for number, table in enumerate(result):
-        discs = place_anew(field, rng, hidden) if number else field.discs()
+        discs = place_at_random(field, rng, hidden) if number else field.discs()
         distance = boundary_distances(discs, field.first_disc)
         place = np.searchsorted(EDGES, distance[first, second], side="right") - 1
         inside = place < bins

@@ -1,4 +1,4 @@
-"""Cells of one image as shapes whose distances can be measured and that can be placed anew.
+"""Cells of one image as shapes whose distances can be measured and that can be placed at random.
 
 A cell is the union of a few discs inscribed in its mask. The distance between the discs of two
 cells exceeds that between their outlines by a pixel or two and is much faster to compute: an
@@ -169,7 +169,7 @@ def boundary_distances(discs, first_disc) -> np.ndarray:
     return gap
 
 
-def place_anew(field, rng, hidden=0.0) -> np.ndarray:
+def place_at_random(field, rng, hidden=0.0) -> np.ndarray:
     """Place the same cells at random, the largest first, each where it overlaps no other.
 
     Cells at the border stay where they are: what lies outside the image is unknown, and so is

@@ -118,7 +118,7 @@ def evaluate_with_intervals(matched, replicates=1000, seed=0, confidence=0.95) -
     Returns
     -------
     dict
-        As from `metrics.evaluate`. Beside each AP and AR stands ``"… interval"``, its two limits
+        As from `metrics.evaluate`. Beside each AP and AR is ``"… interval"``, its two limits
         in percent, for the means over cultures and for each culture; and ``"intervals"`` says what
         they rest on: ``n_blocks``, ``replicates`` and ``note``. Limits are NaN where there is only
         one block or no cell.

@@ -125,7 +125,7 @@ class Matched:
 
         Notes
         -----
-        A detection without a partner is left out of an area range that its own area is not in.
+        A detection without a partner is ignored in an area range that its own area is not in.
         That area is the mask's for ``"segm"`` (as in detectron2; pycocotools takes the box's if a
         record has both) and the box's for ``"bbox"``. A cell's area is always its mask's, so a
         false box on a small cell can count as large, and APl is lower for boxes than for masks.
@@ -206,7 +206,7 @@ def match_files(ground_truth, predictions) -> Matched:
     Raises
     ------
     DeepMuCSError
-        If a file cannot be read or a record makes no sense.
+        If a file cannot be read or a record is faulty.
     """
     truth = read_ground_truth(ground_truth)
     return Matched(truth, read_predictions(predictions, truth), str(ground_truth))

@@ -57,7 +57,7 @@ def test_bias_and_limits_of_agreement_of_four_fields():
     assert few["fields"] == 2 and np.isnan(few["low"])
 
 
-def test_the_correction_gives_back_the_cells_it_was_learnt_on():
+def test_the_correction_gives_back_the_cells_it_was_learned_on():
     correction = learn_correction(VAL)
     assert correction.named.tolist() == [[0.75, 0.125], [0.1, 0.9]]
     assert correction.false.tolist() == [0, 5]

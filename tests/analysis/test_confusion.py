@@ -1,4 +1,4 @@
-"""Every cell and every detection stands once in the confusion matrix; scores are calibrated."""
+"""Every cell and every detection is counted once in the confusion matrix; scores are calibrated."""
 
 import numpy as np
 import pytest

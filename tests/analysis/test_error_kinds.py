@@ -1,4 +1,4 @@
-"""Each kind of error is told from the others, counted, and priced in AP50."""
+"""Each kind of error is recognised and counted, and its cost in AP50 is measured."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_three_cells_one_wrong_class():
     assert list(labelled.detections["error"]) == ["", "", "class"]
     assert list(labelled.detections["cell"]) == [0, 1, 2]
     assert list(labelled.cells["found"]) == [True, True, False]
-    assert list(labelled.cells["error"]) == ["", "", ""]  # the third is lost to its name alone
+    assert list(labelled.cells["error"]) == ["", "", ""]  # the third has the wrong name only
     table = decompose(found).loc["all"]
     assert table["n"].to_dict() == dict.fromkeys(ERRORS, 0) | {"class": 1}
     assert table["AP50"].to_list() == pytest.approx([TWO_OF_THREE] * 6)
@@ -56,9 +56,9 @@ def test_each_kind_by_itself():
     assert errors_of() == ([], ["missed"] * 3)
 
 
-def test_the_surer_of_two_wrong_names_becomes_right_and_the_other_disappears():
-    """A172's only cell is called BV2 at 0.9 and MCF7 at 0.3; an A172 on background has 0.6. Mended
-    classes put the cell before the background: AP50 is 100, not 50."""
+def test_of_two_wrong_names_the_higher_score_becomes_right_and_the_other_disappears():
+    """A172's only cell is called BV2 at 0.9 and MCF7 at 0.3; an A172 on background has 0.6.
+    Corrected classes put the cell before the background: AP50 is 100, not 50."""
     cells = [cell("A172", THREE[0])]
     found = [
         detection("MCF7", THREE[0], 0.3),

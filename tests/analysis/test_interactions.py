@@ -1,4 +1,4 @@
-"""Attraction, repulsion and their absence are told apart, at the level that is asked for."""
+"""Attraction, repulsion and their absence are distinguished at the given level."""
 
 import numpy as np
 import pandas as pd

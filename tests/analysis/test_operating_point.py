@@ -23,7 +23,7 @@ def test_where_no_detection_is_right_none_is_kept():
         assert f1 == 0 and confident(found, threshold) == []
 
 
-def test_of_two_names_for_one_cell_the_surer_stays():
+def test_of_two_names_for_one_cell_the_higher_score_stays():
     first, second = detection("A172", THREE[0], 0.6), detection("BV2", square(11, 10), 0.9)
     elsewhere = detection("A172", THREE[1], 0.7)
     assert confident([first, elsewhere, second], threshold=0) == [elsewhere, second]

@@ -1,4 +1,4 @@
-"""Each image has its AP50 and a sentence on its commonest error; a rule chooses what is shown."""
+"""Each image has its AP50 and its most frequent error in words; a rule chooses what is shown."""
 
 import math
 

@@ -10,7 +10,7 @@ from deepmucs_utils.analysis.shapes import (
     Field,
     Shape,
     boundary_distances,
-    place_anew,
+    place_at_random,
     read_fields,
 )
 from deepmucs_utils.errors import DeepMuCSError
@@ -95,7 +95,7 @@ def test_distances_of_discs_are_those_of_outlines_and_a_pixel_or_two_more():
     assert 0 <= np.mean(errors) <= 1.5
 
 
-def test_fields_come_from_cells_or_from_detections_whose_overlap_goes_to_the_surer():
+def test_fields_come_from_cells_or_from_detections_whose_overlap_goes_to_the_higher_score():
     cells = [cell("A172", square(10, 10)), cell("BV2", square(50, 50), image=1)]
     cells += [cell("BV2", square(70, 70), image=1, iscrowd=1)]
     found = [detection("A172", square(10, 10), 0.5), detection("BV2", square(15, 10), 0.9)]
@@ -116,7 +116,7 @@ def test_polygons_are_read_as_well():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_cells_placed_anew_keep_their_size_do_not_overlap_and_stay_inside(seed):
+def test_re_placed_cells_keep_their_size_do_not_overlap_and_stay_inside(seed):
     rng = np.random.default_rng(seed)
     shapes = [
         Shape(ellipse(*rng.integers(3, 9, 2).tolist(), rng.uniform(0, 180))) for _ in range(12)
@@ -125,7 +125,7 @@ def test_cells_placed_anew_keep_their_size_do_not_overlap_and_stay_inside(seed):
     corners[0] = 0  # touches the border
     before = field(shapes, corners)
     assert before.at_border.tolist() == [True] + [False] * 11
-    discs = place_anew(before, rng)
+    discs = place_at_random(before, rng)
     assert sorted(discs[:, 2]) == pytest.approx(sorted(before.discs()[:, 2]))
     first = len(shapes[0].discs)
     assert (discs[:first] == before.discs()[:first]).all()
@@ -144,7 +144,7 @@ def test_hidden_lets_cells_overlap_by_that_share_and_no_more():
     rng = np.random.default_rng(0)
     overlaps = []
     for _ in range(40):
-        places = place_anew(tight, rng, hidden=0.3)
+        places = place_at_random(tight, rng, hidden=0.3)
         tops = places[[0, len(shapes[0].discs)], :2]
         overlaps.append(max(0, 10 - abs(tops[0, 1] - tops[1, 1])))
     assert 0 < max(overlaps) <= 4  # an even square's disc lies half a pixel off its middle
@@ -154,4 +154,4 @@ def test_an_image_without_room_is_refused():
     shapes = [Shape(np.ones((10, 10), bool))] * 3
     full = field(shapes, [[1, 1], [1, 5], [1, 9]], size=(12, 24))
     with pytest.raises(DeepMuCSError, match="too dense for re-placement"):
-        place_anew(full, np.random.default_rng(0))
+        place_at_random(full, np.random.default_rng(0))

@@ -133,7 +133,7 @@ def test_three_cells_one_of_them_given_the_wrong_class(tmp_path):
     assert metrics["pooled"]["segm"]["AP50"] == pytest.approx(100)
 
 
-def test_masks_and_boxes_are_judged_apart(tmp_path):
+def test_masks_and_boxes_are_evaluated_separately(tmp_path):
     """A triangle fills half of its square: the box is right, the mask overlaps by one half."""
     mask = np.tri(10, dtype=bool)
     image = np.zeros((100, 100), bool)

@@ -99,7 +99,7 @@ def test_the_better_model_is_better_beyond_doubt_and_the_seed_decides_the_draws(
 
 
 def test_intervals_cover_the_known_ap():
-    """Scores that tell nothing: of all cells and as many false detections half are right anywhere
+    """Scores without information: of all cells and as many false detections half are right anywhere
     in the order, so AP tends to 50 %. Nominal coverage is 95 % of sets."""
     generator = np.random.default_rng(0)
     covered = []
