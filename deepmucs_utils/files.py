@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from deepmucs_utils.errors import DeepMuCSError
+
 
 def replace_file(path, write):
     """Let ``write`` make a file under a temporary name, then rename it.
@@ -41,6 +43,22 @@ def write_json(path, content, indent=1):
     """
     text = json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def read_json(path):
+    """Content of a JSON file in UTF-8.
+
+    Raises
+    ------
+    DeepMuCSError
+        If there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DeepMuCSError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise DeepMuCSError(f"{path}: not a json file ({error}).") from error
 
 
 def _plain(value):

@@ -4,7 +4,6 @@ The notebooks under ``notebooks`` stay as they are: what is rendered lies under 
 """
 
 import base64
-import json
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import yaml
 from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import read_json
 from deepmucs_utils.workflow import params, runs
 from deepmucs_utils.workflow.notebooks import RUN_NOTEBOOKS, execute, training_shown
 
@@ -100,7 +100,7 @@ def store_picture(notebook="23_compose_a_coculture", name="fig-coculture") -> Pa
     Path
     """
     source = params.repository()
-    content = json.loads((source / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+    content = read_json(source / "notebooks" / f"{notebook}.ipynb")
     target = source / "book" / "_static" / "coculture.png"
     for cell in content["cells"]:
         if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == name:

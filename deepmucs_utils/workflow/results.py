@@ -1,27 +1,27 @@
-"""Results that are kept: ``results.json`` of finished runs under ``book/results``, as tables.
+"""Stored results: ``results.json`` of finished runs under ``book/results``, as tables.
 
-A run's file is kept by copying it there under a name of its own. It says itself what was measured
-on what: data, model, iterations, hardware, commit and duration.
+A run's file is stored by copying it there under a new name. It records what was measured on what:
+data, model, iterations, hardware, commit and duration.
 """
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.metrics import with_nan
+from deepmucs_utils.files import read_json
 
 NEEDED = ("parameters", "sets", "metrics", "environment", "seconds", "finished")
 
 
-def kept_results(folder):
-    """Read all kept results.
+def kept_results(folder) -> dict[str, dict]:
+    """Read all stored results.
 
     Parameters
     ----------
     folder : path-like
-        With a ``*.json`` for each run, as `runs.write_results` writes it.
+        With one ``*.json`` per run, as `runs.write_results` writes it.
 
     Returns
     -------
@@ -36,10 +36,7 @@ def kept_results(folder):
     """
     found = {}
     for path in sorted(Path(folder).glob("*.json")):
-        try:
-            content = json.loads(path.read_text())
-        except ValueError:
-            content = {}
+        content = read_json(path)
         missing = [key for key in NEEDED if key not in content]
         if missing:
             raise DeepMuCSError(
@@ -51,7 +48,7 @@ def kept_results(folder):
     return dict(sorted(found.items(), key=lambda item: item[1]["sets"]["train"]["images"]))
 
 
-def conditions(results):
+def conditions(results) -> pd.DataFrame:
     """What was measured on what.
 
     Parameters
@@ -62,7 +59,7 @@ def conditions(results):
     Returns
     -------
     DataFrame
-        A row a run: data, model, iterations, images and cells, hardware, minutes, commit.
+        One row per run: data, model, iterations, images and cells, hardware, minutes, commit.
     """
     rows = {}
     for name, content in results.items():

@@ -12,7 +12,6 @@ name changes with the code that its content depends on, so that no result outliv
 """
 
 import hashlib
-import json
 import os
 import time
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from filelock import FileLock
 
 import deepmucs_utils
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_json
+from deepmucs_utils.files import read_json, write_json
 from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
 from deepmucs_utils.workflow import params
 from deepmucs_utils.workflow.environment import environment
@@ -214,12 +213,12 @@ def finish(p: Parameters) -> dict:
 
 def read_truth(p: Parameters, split: str = "test") -> dict:
     """Ground truth of a run's set, as COCO's json holds it."""
-    return _read_json(compose(p, split) / "annotations.json")
+    return read_json(compose(p, split) / "annotations.json")
 
 
 def read_predictions(p: Parameters) -> list:
     """Predictions of a run on its test set, a COCO results list."""
-    return _read_json(predict(p))
+    return read_json(predict(p))
 
 
 def write_results(p: Parameters, metrics: dict) -> dict:
@@ -245,7 +244,7 @@ def write_results(p: Parameters, metrics: dict) -> dict:
         "sets": {split: _describe(for_split(p, split)) for split in ("train", "val", "test")},
         "metrics": reportable(metrics),
         "environment": environment(),
-        "seconds": {"training": _read_json(folder / "training.json")["seconds"]},
+        "seconds": {"training": read_json(folder / "training.json")["seconds"]},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / "results.json", results)
@@ -272,7 +271,7 @@ def read_results(p: Parameters) -> dict | None:
     if not path.is_file():
         return None
     claim(p)
-    results = _read_json(path)
+    results = read_json(path)
     return results | {"metrics": with_nan(results["metrics"])}
 
 
@@ -284,7 +283,7 @@ def claim(p: Parameters):
     if not record.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(record, mine)
-    found = _read_json(record)
+    found = read_json(record)
     different = [
         f"{name} is {found.get(name)!r} there and {value!r} here"
         for name, value in mine.items()
@@ -301,10 +300,6 @@ def _describe(p):
     """Images, cells and note of the set that parameters ``p`` mean."""
     recipe = p.recipe()
     return {name: getattr(recipe, name) for name in ("name", "images", "cells", "total", "note")}
-
-
-def _read_json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
-"""The rules of CONTRIBUTING.md that can be read off the stored notebooks."""
+"""The rules of CONTRIBUTING.md that the stored notebooks show."""
 
+import ast
 import base64
 import json
 import re
@@ -48,6 +49,15 @@ def test_it_opens_with_aims_and_run_time_and_ends_with_summary_and_exercises(not
     assert 2 <= solutions <= 3
 
 
+def test_its_first_code_cell_holds_imports_and_the_style_of_plots(notebook):
+    *imports, last = ast.parse(code(notebook)[0]["source"]).body
+    if "from deepmucs_utils import plots" in code(notebook)[0]["source"]:
+        assert ast.unparse(last) == "plots.use_style()"
+    else:
+        imports.append(last)
+    assert all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in imports)
+
+
 def test_it_was_run_from_top_to_bottom(notebook):
     counts = [cell["execution_count"] for cell in code(notebook)]
     assert counts == list(range(1, len(counts) + 1))
@@ -87,6 +97,7 @@ def test_parameters_are_plain_assignments_and_all_are_checked(notebook):
     names = re.findall(r"^(\w+) = ", cells[place]["source"], flags=re.M)
     assert set(names) <= set(params.NAMES)
     assert len(names) == len(cells[place]["source"].splitlines())
+    assert cells[place + 1]["source"].startswith("p = params.check(")
     for name in names:
         assert f"{name}={name}" in cells[place + 1]["source"]
 

@@ -51,5 +51,5 @@ def test_what_is_no_result_is_refused(tmp_path):
     with pytest.raises(DeepMuCSError, match="a.json: lacks parameters, sets, environment"):
         kept_results(tmp_path)
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(DeepMuCSError, match="a.json: lacks parameters"):
+    with pytest.raises(DeepMuCSError, match="a.json: not a json file"):
         kept_results(tmp_path)
