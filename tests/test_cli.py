@@ -97,7 +97,7 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
         (
             "validate-interactions --out out --sets 5 --seed 2",
             "studies.interactions.null_and_power.validate",
-            {"out_dir": OUT, "sets": 5, "power_sets": 100, "seed": 2},
+            {"sets": 5, "power_sets": 100, "seed": 2},
         ),
         (
             "monocultures a out --without b --window 20 30",
@@ -106,7 +106,10 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
         ),
     ],
 )
-def test_options_reach_the_function_under_its_parameters_names(line, target, expected, monkeypatch):
+def test_options_reach_the_function_under_its_parameters_names(
+    line, target, expected, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
     module, name = f"deepmucs_utils.{target}".rsplit(".", 1)
     function = getattr(import_module(module), name)
     called = create_autospec(function, return_value=pd.DataFrame())
