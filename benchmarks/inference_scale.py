@@ -53,7 +53,7 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
     Returns
     -------
     DataFrame
-        One row per factor: AP, AP50, AP75, APs, APm, APl in percent, and seconds an image.
+        One row per factor: AP, AP50, AP75, APs, APm, APl in percent, and seconds per image.
     """
     cfg, model = load_model(run)
     source = CoCultureSet(folder)

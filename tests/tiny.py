@@ -46,7 +46,7 @@ def write_set(folder, images=6, seed=0, categories=CATEGORIES):
 
 
 def tiny_config(iterations=4, **options):
-    """``small`` with thin heads, two images an iteration, saved and validated every other one."""
+    """``small`` with thin heads, two images per iteration, validated every second iteration."""
     cfg = training_config("small", CATEGORIES, iterations, **options)
     cfg.MODEL.DEVICE = "cpu"
     cfg.SOLVER.IMS_PER_BATCH = 2

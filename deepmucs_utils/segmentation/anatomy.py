@@ -20,7 +20,7 @@ from deepmucs_utils.segmentation.samples import rescale, to_tensor
 
 
 def new_model(cfg, seed=0):
-    """The network of a configuration as a training begins with it.
+    """The network of a configuration before any training.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Attention:
     share: np.ndarray
 
     def mix(self):
-        """The features that the block goes on with, shape (channels, h, w)."""
+        """The weighted sum of both versions, shape (channels, h, w)."""
         first, second = self.splits
         return self.share[:, None, None] * first + (1 - self.share[:, None, None]) * second
 

@@ -1,7 +1,7 @@
 """Training samples: an image of a co-culture set with its cells, as detectron2 takes them.
 
-What a sample looks like depends on the run's seed, the epoch and the image alone, so it is the same
-for any number of loader processes and after a restart.
+A sample depends only on the run's seed, the epoch and the image, so it is the same for any number
+of loader processes and after a restart.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from deepmucs_utils.data.masks import decode_masks
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
 
-LEAST_VISIBLE = 0.25  # share of a cell that a crop must leave for it to be trained on
+LEAST_VISIBLE = 0.25  # smallest share of a cell inside a crop for it to be trained on
 
 
 class CoCultureSet:

@@ -141,7 +141,7 @@ def _open_run(cfg, out, resume):
     if (out / CONFIG).is_file():
         if not resume:
             raise DeepMuCSError(
-                f"{out}: holds a run; take another folder, or go on with it with --resume."
+                f"{out}: holds a run; take another folder, or resume it with --resume."
             )
         different = differences(read_config(out), cfg)
         if different:

@@ -119,7 +119,9 @@ def test_the_papers_input_and_solver_are_the_published_ones():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", ["small", "resnest50", "paper"])
+@pytest.mark.parametrize(
+    "name", ["small", "resnest50", pytest.param("paper", marks=pytest.mark.slow)]
+)
 def test_every_model_gives_nine_losses_and_gradients_and_then_cells(name, device):
     cfg = get_config(name)
     cfg.MODEL.DEVICE = device

@@ -29,7 +29,7 @@ def tiny_set(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole_run(tiny_set, tmp_path_factory):
-    """A training of six iterations without a break."""
+    """A training of six iterations without interruption."""
     return run(tiny_config(6), tiny_set, tmp_path_factory.mktemp("runs") / "whole")
 
 
@@ -60,7 +60,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("iteration", [1, 2, 5])
-def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
+def test_an_interrupted_training_resumes_to_the_same_weights(
     tiny_set, whole_run, tmp_path, monkeypatch, iteration
 ):
     step = Trainer.step
@@ -80,7 +80,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
     assert read_curves(tmp_path)[columns].equals(read_curves(whole_run)[columns])
 
 
-def test_a_killed_process_goes_on_to_the_same_weights(tiny_set, tmp_path):
+@pytest.mark.slow
+def test_a_killed_process_resumes_to_the_same_weights(tiny_set, tmp_path):
     command = [sys.executable, "-c", "from deepmucs_utils.cli import main; main()", "train"]
     command += [str(tiny_set), "--val", str(tiny_set), "--iterations", "12", "--batch", "2"]
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True)
@@ -193,6 +194,7 @@ def one_and_two(folder, out, norm):
     return [load(out / name / "step.pth") for name in ("1", "2")]
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_step_of_one(tiny_set, tmp_path):
     one, two = one_and_two(tiny_set, tmp_path, "FrozenBN")
     for name, loss in one["losses"].items():
@@ -203,6 +205,7 @@ def test_two_processes_make_the_step_of_one(tiny_set, tmp_path):
         assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * scale, name
 
 
+@pytest.mark.slow
 def test_with_batch_statistics_the_steps_differ_and_it_says_by_how_much(tiny_set, tmp_path):
     """Each process normalises over its own images; ``pytest -rP`` shows the numbers."""
     one, two = one_and_two(tiny_set, tmp_path, "BN")
@@ -217,13 +220,15 @@ def test_with_batch_statistics_the_steps_differ_and_it_says_by_how_much(tiny_set
     assert apart > 1e-3 and abs(total) < 0.5 and angle < 90
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_leave_one_run(tiny_set, tmp_path):
     train_small(tiny_set, tmp_path / "run", iterations=2, batch=4, processes=2)
     assert load(tmp_path / "run" / "last.pth")["iteration"] == 2
     assert list(read_curves(tmp_path / "run").index) == [1, 2]
 
 
-def test_what_a_process_ends_with_is_told_in_one_sentence(tiny_set, tmp_path):
+@pytest.mark.slow
+def test_the_error_of_a_process_is_one_sentence(tiny_set, tmp_path):
     broken = shutil.copytree(tiny_set, tmp_path / "set")
     for path in (broken / "images").iterdir():
         path.write_text("no image")
