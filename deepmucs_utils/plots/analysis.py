@@ -230,7 +230,7 @@ def power(ax: Axes, table, test: str = "curve") -> None:
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame
-        From `studies.interactions.null_and_power.power`.
+        ``power`` of `studies.interactions.null_and_power.validate`.
     test : {"curve", "nearest", "neighbours"}
     """
     styles = ["o-", "s--", "^:", "v-."]

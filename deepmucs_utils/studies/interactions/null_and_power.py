@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import ndimage
 from scipy.stats import binom
 from tqdm import tqdm
 
-from deepmucs_utils.analysis.envelopes import curve_p, holm
+from deepmucs_utils.analysis.envelopes import holm
 from deepmucs_utils.analysis.interactions import find_interactions
 from deepmucs_utils.analysis.shapes import Field, Shape
 
@@ -19,7 +20,7 @@ CULTURES = "large", "small"
 RADII = {"large": (16.0, 24.0), "small": (6.0, 9.0)}  # px, long half-axes: about A172 and BV2
 CHOICES = 16  # places that an interacting cell chooses from
 REACH = 8.0  # px between outlines, within which the cultures interact
-NEAR = 30.0  # px between centres: near, where only names are shuffled
+PAD = 32  # px around the canvas, more than half of the longest cell
 STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
 CELLS = (6, 12, 24)  # of each culture in each image
 FORGETFUL = Memory(None, verbose=0)  # keeps nothing
@@ -64,31 +65,23 @@ def simulate_scene(design, rng):
     """
     height = round(np.sqrt(2 * design.cells * design.area * 0.75))
     size = height, round(height / 0.75)
-    free = np.ones(size, np.uint8)
-    shapes, corners, cultures = [], [], []
-    for culture in CULTURES:
-        beyond = None
-        if culture == "small" and design.strength:
-            beyond = ndimage.distance_transform_edt(free)
-        for _ in range(design.cells):
-            mask = _ellipse(rng, RADII[culture])
-            while True:
-                top, left = _propose(mask, size, beyond, design.strength, rng)
-                y, x = max(top, 0), max(left, 0)
-                inside = mask[y - top : size[0] - top, x - left : size[1] - left]
-                right, down, w, h = cv2.boundingRect(inside.astype(np.uint8))
-                if not w:
-                    continue
-                inside = inside[down : down + h, right : right + w]
-                y, x = y + down, x + right
-                window = free[y : y + inside.shape[0], x : x + inside.shape[1]]
-                if window[inside].all():
-                    break
-            window[inside] = 0
-            shapes.append(Shape(inside))
-            corners.append((y, x))
-            cultures.append(culture)
-    return Field(size, tuple(shapes), np.array(corners), np.array(cultures, object))
+    owner = np.pad(np.zeros(size, int), PAD, constant_values=-1)  # -1: beyond the border
+    image = owner[PAD:-PAD, PAD:-PAD]
+    cultures, beyond = np.repeat(np.array(CULTURES, object), design.cells), None
+    for number, culture in enumerate(cultures, 1):
+        if number == design.cells + 1 and design.strength:
+            beyond = ndimage.distance_transform_edt(image == 0)
+        mask = _ellipse(rng, RADII[culture])
+        below = np.ones(1)
+        while (below > 0).any() or not (below == 0).any():
+            top, left = _propose(mask, size, beyond, design.strength, rng)
+            window = owner[PAD + top :, PAD + left :][: len(mask), : len(mask)]
+            below = window[mask]
+        window[mask & (window == 0)] = number
+    places = ndimage.find_objects(image)
+    shapes = tuple(Shape(image[place] == n) for n, place in enumerate(places, 1))
+    corners = np.array([[rows.start, columns.start] for rows, columns in places])
+    return Field(size, shapes, corners, cultures)
 
 
 def _ellipse(rng, radii):
@@ -129,9 +122,8 @@ def run_sets(design, sets, seed=0, jobs=1, memory=FORGETFUL):
     -------
     pandas.DataFrame
         One row per set. p values of: ``large-large``, ``large-small``, ``small-small`` (curves),
-        ``nearest`` and ``neighbours`` (from small to large), ``any`` (the smallest after Holm's
-        correction of the three curves) and, for each pair, ``shuffled …`` (pairs of near centres
-        against shuffled names: what this package does not do).
+        ``nearest`` and ``neighbours`` (from small to large) and ``any`` (the smallest after Holm's
+        correction of the three curves).
     """
     run = memory.cache(_run_set)
     tasks = (delayed(run)(design, seed, number) for number in range(sets))
@@ -143,39 +135,12 @@ def _run_set(design, seed, number):
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     scenes = [simulate_scene(design, rng) for _ in range(design.images)]
     found = find_interactions(scenes, design.replacements, seed=int(rng.integers(2**31)))
-    curves = {f"{row['first']}-{row['second']}": row["p"] for _, row in found.tests.iterrows()}
-    to_large = [
-        table.set_index(["of", "to"]).loc[("small", "large"), "p"]
-        for table in (found.nearest, found.neighbours)
-    ]
-    return curves | {
-        "nearest": to_large[0],
-        "neighbours": to_large[1],
-        "any": holm(list(curves.values())).min(),
-        **_shuffled(scenes, design.replacements, rng),
+    curves = found.tests.set_index(found.tests["first"] + "-" + found.tests["second"])["p"]
+    to_large = {
+        name: getattr(found, name).set_index(["of", "to"]).loc[("small", "large"), "p"]
+        for name in ("nearest", "neighbours")
     }
-
-
-def _shuffled(scenes, shuffles, rng):
-    """p values of the numbers of near centres, by pair, when names are shuffled in each image.
-
-    This is what spatial statistics of points commonly do (squidpy's neighbourhood enrichment, for
-    one).
-    """
-    counts = np.zeros((3, shuffles + 1))  # by how many cells of a pair are small
-    for scene in scenes:
-        centres = scene.corners + np.array([shape.mask.shape for shape in scene.shapes]) / 2
-        first, second = np.triu_indices(len(centres), 1)
-        near = np.hypot(*(centres[first] - centres[second]).T) <= NEAR
-        first, second = first[near], second[near]
-        small = (scene.cultures == "small").astype(int)
-        for number in range(shuffles + 1):
-            counts[:, number] += np.bincount(small[first] + small[second], minlength=3)
-            small = rng.permutation(small)
-    names = ("large-large", "large-small", "small-small")
-    return {
-        f"shuffled {name}": curve_p(row[:, None]) for name, row in zip(names, counts, strict=True)
-    }
+    return curves.to_dict() | to_large | {"any": holm(curves).min()}
 
 
 def rejections(p_values, level=0.05):
@@ -208,32 +173,6 @@ def rejections(p_values, level=0.05):
     ).rename_axis("test")
 
 
-def power(strengths, cells, sets, seed=0, jobs=1, memory=FORGETFUL):
-    """How often an interaction is detected, against its strength and the number of cells.
-
-    Parameters
-    ----------
-    strengths : sequence of float
-    cells : sequence of int
-        Of each culture in an image.
-    sets, seed, jobs, memory
-        See `run_sets`; the sets of each combination.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``strength, cells`` (of each culture in the whole set), ``images, sets, curve,
-        nearest, neighbours``: share of sets in which each test of the mixed pair rejects at 5 %.
-    """
-    rows = []
-    for design in (Design(strength=strength, cells=n) for strength in strengths for n in cells):
-        found = (run_sets(design, sets, seed, jobs, memory) <= 0.05).mean()
-        size = {"cells": design.cells * design.images, "images": design.images, "sets": sets}
-        tests = found.rename({"large-small": "curve"})[["curve", "nearest", "neighbours"]]
-        rows.append({"strength": design.strength} | size | tests.to_dict())
-    return pd.DataFrame(rows)
-
-
 def validate(sets=1000, power_sets=100, seed=0, jobs=1, memory=FORGETFUL):
     """Measure type I error and power on simulated sets.
 
@@ -249,13 +188,20 @@ def validate(sets=1000, power_sets=100, seed=0, jobs=1, memory=FORGETFUL):
     Returns
     -------
     dict of str to DataFrame
-        ``type_one`` (`rejections`), ``power`` (`power`) and ``design`` (`Design`).
+        ``type_one`` (`rejections`), ``design`` (`Design`) and ``power``: columns ``strength``,
+        ``cells`` (of each culture in the whole set), ``images, sets, curve, nearest, neighbours``,
+        the share of sets in which each test of the mixed pair rejects at 5 %.
     """
-    return {
-        "type_one": rejections(run_sets(Design(), sets, seed, jobs, memory)),
-        "power": power(STRENGTHS, CELLS, power_sets, seed + 1, jobs, memory),
-        "design": pd.DataFrame([asdict(Design())]),
-    }
+    type_one = rejections(run_sets(Design(), sets, seed, jobs, memory))
+    rows = []
+    for strength, cells in product(STRENGTHS, CELLS):
+        design = Design(cells=cells, strength=strength)
+        found = (run_sets(design, power_sets, seed + 1, jobs, memory) <= 0.05).mean()
+        size = {"cells": cells * design.images, "images": design.images, "sets": power_sets}
+        tests = found.rename({"large-small": "curve"})[["curve", "nearest", "neighbours"]]
+        rows.append({"strength": strength} | size | tests.to_dict())
+    design = pd.DataFrame([asdict(Design())])
+    return {"type_one": type_one, "power": pd.DataFrame(rows), "design": design}
 
 
 def study(root, folder):
