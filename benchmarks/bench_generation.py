@@ -26,7 +26,7 @@ from deepmucs_utils.generation.recipes import PUBLISHED, get_recipe
 from deepmucs_utils.generation.sets import CHUNK, PNG, compose_set
 from deepmucs_utils.phantom.write import write_phantom
 
-IMAGES = 26  # phantom images a culture and split: 208 backgrounds
+IMAGES = 26  # phantom images per culture and split: 208 backgrounds
 CACHE = Path(".cache") / "benchmarks"
 SAME = 400  # images that are written, encoded again, and composed
 LEVEL_1 = (cv2.IMWRITE_PNG_COMPRESSION, 1)
@@ -48,10 +48,10 @@ def run():
         plain, plain_cpu = _plain_way(root, bank)
         print(f"{SAME} images of 520 × 704 px with {len(bank.backgrounds)} backgrounds")
         print(pd.DataFrame(rows).round(2).to_string(index=False), "\n")
-        ours = rows[0]["set, ms an image"]
-        ours_cpu = rows[0]["CPU, ms an image"]
+        ours = rows[0]["set, ms per image"]
+        ours_cpu = rows[0]["CPU, ms per image"]
         table = {
-            "plain way, ms an image": plain,
+            "plain way, ms per image": plain,
             "plain / set (1 job)": plain / ours,
             "plain / set, CPU time": plain_cpu / ours_cpu,
             "bank, s (2 jobs)": building,
@@ -81,11 +81,11 @@ def _beside_encoding(root, folder, jobs):
     )
     return {
         "jobs": jobs,
-        "set, ms an image": 1000 * ours[0] / SAME,
+        "set, ms per image": 1000 * ours[0] / SAME,
         "encoding at level 1": 1000 * encoding[0] / SAME,
         "ratio": ours[0] / encoding[0],
         "encoding as sets are": 1000 * own[0] / SAME,
-        "CPU, ms an image": 1000 * ours[1] / SAME if jobs == 1 else np.nan,
+        "CPU, ms per image": 1000 * ours[1] / SAME if jobs == 1 else np.nan,
         "ratio of CPU time": ours[1] / encoding[1] if jobs == 1 else np.nan,
     }
 
@@ -113,7 +113,7 @@ def _encode(paths, how):
 
 
 def _plain_way(root, bank):
-    """Milliseconds an image, on the wall and of CPU, from the donors' TIFFs and polygons."""
+    """Milliseconds per image, on the wall and of CPU, from the donors' TIFFs and polygons."""
     livecell, recipe = LiveCell(root), get_recipe("DeepMuCS800", n_images=SAME)
     index = read_index(livecell, "train", CACHE)
     by_name = dict(tuple(index.groupby("file_name")))
@@ -157,7 +157,7 @@ def _grow(root, folder, name, fraction):
         "cells": recipe.total,
         "seconds": seconds,
         "CPU s": cpu,
-        "CPU, ms an image": 1000 * cpu / recipe.images,
+        "CPU, ms per image": 1000 * cpu / recipe.images,
         "peak MB": own,
         "peak MB of a worker": worker,
         "as published": {0.0: "no", 1.0: "yes"}[as_published] if fraction == 1 else "a share",

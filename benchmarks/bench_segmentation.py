@@ -57,10 +57,10 @@ def run():
         _table(f"{title}: share of the parts, %", shares(rows))
         _table(f"{title}: ms of {ROUNDS * STEPS} steps", spread(rows))
         _table("One sample, ms", loading(fixed, endless))
-        _table("A prediction of `small`, ms an image", prediction(fixed))
+        _table("A prediction of `small`, ms per image", prediction(fixed))
         if torch.cuda.is_available():
             _table("A training step of `paper` on the GPU, ms", on_gpu(fixed, folder))
-            _table("A prediction of `paper` on the GPU, ms an image", prediction(fixed, "paper"))
+            _table("A prediction of `paper` on the GPU, ms per image", prediction(fixed, "paper"))
         else:
             print("`paper` on a GPU: not measured, there is none.")
 
@@ -180,13 +180,13 @@ def shares(rows):
 
 
 def spread(rows):
-    """Quartiles of a step, ms, and images a second at the median."""
+    """Quartiles of a step, ms, and images per second at the median."""
     steps = pd.DataFrame({name: steps["step"] for name, steps in rows.items()})
     table = steps.quantile([0.25, 0.5, 0.75]).T.set_axis(
         ["lower quartile", "median", "upper quartile"], axis=1
     )
     batch = training_config("small", CATEGORIES).SOLVER.IMS_PER_BATCH
-    table["images a second"] = 1000 * batch / steps.median()
+    table["images per second"] = 1000 * batch / steps.median()
     table[CPU] = [part[CPU].median() for part in rows.values()]
     return table
 
@@ -292,5 +292,5 @@ def _on_gpu(source, folder, model, mixed, batch, prepare=PREPARED["channels_last
     torch.cuda.reset_peak_memory_stats()
     steps = pd.DataFrame(training_steps(source, folder, model, change, prepare))
     row = steps.median().to_dict()
-    row["images a second"] = 1000 * batch / row["step"]
+    row["images per second"] = 1000 * batch / row["step"]
     return row | {"GiB": torch.cuda.max_memory_allocated() / 2**30}

@@ -70,7 +70,7 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
             rows[round(factor, 2)] = {
                 key: metrics[key] for key in ("AP", "AP50", "AP75", "APs", "APm", "APl")
             }
-            rows[round(factor, 2)]["CPU seconds an image"] = seconds
+            rows[round(factor, 2)]["CPU seconds per image"] = seconds
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("test scale")
 
 

@@ -49,6 +49,6 @@ def some():
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
-    """A phantom of three cultures, two images a split."""
+    """A phantom of three cultures, two images per split."""
     out = tmp_path_factory.mktemp("phantom") / "root"
     return write_phantom(out, images=2, cultures=SOME, seed=0, jobs=1)

@@ -181,7 +181,7 @@ def sharing_config(norm):
     cfg.SOLVER.IMS_PER_BATCH = 4
     cfg.MODEL.RESNETS.NORM = cfg.MODEL.FPN.NORM = norm
     cfg.MODEL.ROI_BOX_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM = "" if norm == "FrozenBN" else norm
-    # Few samples an image, so that every image has as many: detectron2 averages over samples, and
+    # Few samples per image, so that every image has as many: detectron2 averages over samples, and
     # a mean of two processes' means is the mean of all only then.
     cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 8
     return cfg

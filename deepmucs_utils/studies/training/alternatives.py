@@ -155,7 +155,7 @@ def training_sets(p: params.Parameters, names) -> pd.DataFrame:
         name: [len(truth["images"]), len(truth["annotations"])] for name, truth in truths.items()
     }
     table = pd.DataFrame.from_dict(counts, "index", columns=["images", "cells"])
-    table["cells an image"] = table["cells"] / table["images"]
+    table["cells per image"] = table["cells"] / table["images"]
     table["epochs"] = seen / table["images"]
     return table.rename_axis("trained on")
 

@@ -211,7 +211,7 @@ def scene_table(results):
 
 
 def count_windows(folder):
-    """How many windows, wells and cells a set of `write_monocultures` has of each culture.
+    """How many windows, wells and cells of each culture a set of `write_monocultures` holds.
 
     Parameters
     ----------
