@@ -121,7 +121,7 @@ def ap_by(matched, values, edges, iou_type="segm", replicates=200, seed=0) -> pd
             kept = right | (counted & ~hit)
             part = ClassMatches(ranking.image[kept], right[None, kept], kept[None, kept], cells)
             ap = 100 * average_precision(part, weights, among=ranking.cells)[0][0]
-            limits = interval(ap, int(blocks.max()) + 1, 0.95)
+            limits = interval(ap, int(blocks.max()) + 1)
             ends = np.clip([limits["low"], limits["high"]], 0, 100)
             row |= {"AP50": ap[0], "AP50_low": ends[0], "AP50_high": ends[1]}
             row["found"] = 100 * right.sum() / n

@@ -1,14 +1,14 @@
 """How sure is an AP, and is one model better than another? Intervals over donor blocks."""
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES
-from deepmucs_utils.evaluation.metrics import METRICS, count_key, evaluate, metric_rows
+from deepmucs_utils.evaluation.metrics import METRICS, NUMBERS, evaluate
 from deepmucs_utils.evaluation.resampling import resample
 
 
@@ -38,10 +38,8 @@ class Bootstrap:
     note: str
 
 
-def bootstrap(
-    models, replicates=1000, seed=0, metric="AP", iou_type="segm", confidence=0.95
-) -> Bootstrap:
-    """Intervals of an AP for each model, and for the difference of each pair.
+def bootstrap(models, replicates=1000, seed=0, metric="AP", iou_type="segm") -> Bootstrap:
+    """95 % intervals of an AP for each model, and for the difference of each pair.
 
     Parameters
     ----------
@@ -53,8 +51,6 @@ def bootstrap(
     metric : str
         A key of `METRICS`.
     iou_type : {"bbox", "segm"}
-    confidence : float
-        Nominal coverage of the intervals.
 
     Returns
     -------
@@ -86,13 +82,13 @@ def bootstrap(
     values = drawn.values[metric]
     of_models = [
         {"model": name, "culture": culture, "n": n}
-        | _clipped(drawn.interval(values[name, culture], culture, confidence))
+        | _clipped(drawn.interval(values[name, culture], culture))
         for name in models
         for culture, n in drawn.cells.items()
     ]
     of_pairs = [
         {"first": one, "second": two, "culture": culture, "n": n}
-        | drawn.interval(values[two, culture] - values[one, culture], culture, confidence)
+        | drawn.interval(values[two, culture] - values[one, culture], culture)
         for one, two in combinations(models, 2)
         for culture, n in drawn.cells.items()
     ]
@@ -102,18 +98,18 @@ def bootstrap(
         differences=pd.DataFrame(of_pairs, columns=["first", "second", *numbers]),
         by_culture=values.drop(columns="all", level=1),
         n_blocks=drawn.n_blocks,
-        note=drawn.note(confidence),
+        note=drawn.note(),
     )
 
 
-def evaluate_with_intervals(matched, replicates=1000, seed=0, confidence=0.95) -> dict:
-    """Detection and segmentation metrics of one model, each with its interval.
+def evaluate_with_intervals(matched, replicates=1000) -> dict:
+    """Detection and segmentation metrics of one model, each with its 95 % interval.
 
     Parameters
     ----------
     matched : Matched
-    replicates, seed, confidence
-        See `bootstrap`, whose intervals these are.
+    replicates : int
+        See `bootstrap`, whose intervals these are, with its default seed.
 
     Returns
     -------
@@ -127,26 +123,22 @@ def evaluate_with_intervals(matched, replicates=1000, seed=0, confidence=0.95) -
     -----
     Each area range is drawn on its own, so that no replicate loses a culture that has cells in it.
     """
-    metrics = evaluate(matched)
-    drawn = {}
-    for iou_type in IOU_TYPES:
+    metrics, drawn = evaluate(matched), {}
+    for iou_type, area in product(IOU_TYPES, AREA_RANGES):
         numbers = {"all": metrics[iou_type], **metrics[iou_type]["per_class"]}
-        for area in AREA_RANGES:
-            wanted = [name for name in (*METRICS, "AR") if metric_rows(name)[1] == area]
-            for name in wanted:
-                for values in numbers.values():
-                    values[f"{name} interval"] = [np.nan, np.nan]
-            if not metrics[iou_type][count_key(wanted[0])]:
-                continue
-            found = resample({"": matched}, wanted, iou_type, replicates, seed)
+        wanted = [name for name, metric in NUMBERS.items() if metric.area == area]
+        for name, values in product(wanted, numbers.values()):
+            values[f"{name} interval"] = [np.nan, np.nan]
+        if metrics[iou_type][NUMBERS[wanted[0]].count]:
+            found = resample({"": matched}, wanted, iou_type, replicates)
             drawn[iou_type, area] = found
             for (name, _, culture), values in found.values.items():
-                limits = _clipped(found.interval(values, culture, confidence))
+                limits = _clipped(found.interval(values, culture))
                 numbers[culture][f"{name} interval"] = [limits["low"], limits["high"]]
     rest = {"n_blocks": 0, "note": "No cell: no interval can be given."}
     if drawn:
         whole, most = drawn["segm", "all"], max(found.drawn for found in drawn.values())
-        rest = {"n_blocks": whole.n_blocks, "note": whole.note(confidence, most)}
+        rest = {"n_blocks": whole.n_blocks, "note": whole.note(most)}
     return metrics | {"intervals": rest | {"replicates": replicates}}
 
 

@@ -133,15 +133,8 @@ class Matched:
         if iou_type not in self._pairs:
             unused = {"bbox": "segmentation", "segm": "bbox"}[iou_type]
             cells = COCO(self.truth)
-            self._pairs[iou_type] = (
-                cells,
-                cells.load_res(
-                    [
-                        {key: record[key] for key in record if key != unused}
-                        for record in self.records
-                    ]
-                ),
-            )
+            found = [{k: v for k, v in record.items() if k != unused} for record in self.records]
+            self._pairs[iou_type] = cells, cells.load_res(found)
         evaluation = COCOeval(*self._pairs[iou_type], iou_type)
         evaluation.params.max_dets = list(MAX_DETECTIONS)
         evaluation.params.area_rng = [list(AREA_RANGES[name]) for name in areas]

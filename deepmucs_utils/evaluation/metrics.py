@@ -7,53 +7,49 @@ that occur.
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from deepmucs_utils.data.cultures import LABELS
-from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES, OVERLAPS
+from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES
 from deepmucs_utils.evaluation.records import culture_names
 from deepmucs_utils.files import write_json
 
-#: Name of each AP: the overlap (None: the mean of 0.50, 0.55, … 0.95) and the area range.
-METRICS = {
-    "AP": (None, "all"),
-    "AP50": (0.50, "all"),
-    "AP75": (0.75, "all"),
-    "APs": (None, "small"),
-    "APm": (None, "medium"),
-    "APl": (None, "large"),
-}
-#: A number is left out where it rests on fewer cells of a culture, or of an area range: with 30
-#: cells, one cell more or less moves an AP by three points.
-MIN_CELLS, MIN_BIN = 30, 20
 
-
-def metric_rows(metric):
-    """Rows of `OVERLAPS` that a metric is the mean of, and its area range.
+class Metric(NamedTuple):
+    """What a number is the mean of.
 
     Parameters
     ----------
-    metric : str
-        A key of `METRICS`, or ``"AR"``.
-
-    Returns
-    -------
     rows : slice
+        Rows of `OVERLAPS`: all, or that of an IoU of 0.50 (0) or 0.75 (5).
     area : str
+        A key of `AREA_RANGES`.
+    count : str
+        Key of the number of cells that it rests on.
     """
-    overlap, area = METRICS.get(metric, (None, "all"))
-    if overlap is None:
-        return slice(None), area
-    row = int(np.argmin(np.abs(OVERLAPS - overlap)))
-    return slice(row, row + 1), area
+
+    rows: slice
+    area: str
+    count: str
 
 
-def count_key(metric) -> str:
-    """Key of the number of cells that a metric rests on: ``n``, or ``ns, nm, nl`` of a range."""
-    area = metric_rows(metric)[1]
-    return "n" if area == "all" else f"n{area[0]}"
+#: The APs of the paper's Table I, by name.
+METRICS = {
+    "AP": Metric(slice(None), "all", "n"),
+    "AP50": Metric(slice(0, 1), "all", "n"),
+    "AP75": Metric(slice(5, 6), "all", "n"),
+    "APs": Metric(slice(None), "small", "ns"),
+    "APm": Metric(slice(None), "medium", "nm"),
+    "APl": Metric(slice(None), "large", "nl"),
+}
+#: These and the average recall.
+NUMBERS = METRICS | {"AR": Metric(slice(None), "all", "n")}
+#: A number is left out where it rests on fewer cells of a culture, or of an area range: with 30
+#: cells, one cell more or less moves an AP by three points.
+MIN_CELLS, MIN_BIN = 30, 20
 
 
 def evaluate(matched) -> dict:
@@ -79,48 +75,40 @@ def evaluate(matched) -> dict:
     everything = _count(counted["area"])
     metrics = {"n_images": len(matched.truth["images"]), "n_cells": len(counted), "pooled": {}}
     for iou_type in IOU_TYPES:
-        precision, recall = _curves(matched.evaluation(iou_type))
-        metrics[iou_type] = everything | _summary(precision, recall)
-        metrics[iou_type]["per_class"] = {
-            name: _count(counted["area"][counted["culture"] == name])
-            | _summary(precision[:, :, [index]], recall[:, [index]])
-            for index, name in enumerate(culture_names(matched.truth).values())
+        table = _by_culture(matched, iou_type)
+        per_class = {
+            name: _count(counted["area"][counted["culture"] == name]) | values
+            for name, values in table.to_dict("index").items()
         }
-        pooled = _summary(*_curves(matched.pooled.evaluation(iou_type)))
+        metrics[iou_type] = everything | table.mean().to_dict() | {"per_class": per_class}
+        pooled = _by_culture(matched.pooled, iou_type).mean().to_dict()
         metrics["pooled"][iou_type] = everything | pooled
     return metrics
 
 
-def _curves(evaluation):
-    """Precision (IoU, recall, class, area) and recall (IoU, class, area); NaN without cells."""
+def _by_culture(matched, iou_type):
+    """Each number in percent (column) for each culture (row); NaN without cells."""
+    evaluation = matched.evaluation(iou_type)
     evaluation.accumulate()
-    precision = np.asarray(evaluation.eval["precision"])[..., -1]
-    recall = np.asarray(evaluation.eval["recall"])[..., -1]
-    return np.where(precision < 0, np.nan, precision), np.where(recall < 0, np.nan, recall)
-
-
-def _summary(precision, recall):
-    """Each metric in percent."""
-    summary = {}
-    for name in METRICS:
-        rows, area = metric_rows(name)
-        summary[name] = _percent(precision[rows, ..., list(AREA_RANGES).index(area)])
-    return summary | {"AR": _percent(recall[..., 0])}
-
-
-def _percent(values):
-    known = values[~np.isnan(values)]
-    return 100 * float(known.mean()) if known.size else math.nan
+    recall = np.asarray(evaluation.eval["recall"])[..., -1]  # overlap, culture, area range
+    precision = np.asarray(evaluation.eval["precision"])[..., -1].mean(axis=1)
+    areas, values = list(AREA_RANGES), {}
+    for name, (rows, area, _) in NUMBERS.items():
+        source = recall if name == "AR" else precision
+        values[name] = 100 * source[rows, :, areas.index(area)].mean(axis=0)
+    table = pd.DataFrame(values, list(culture_names(matched.truth).values()))
+    return table.where(table >= 0)  # -1 without cells
 
 
 def _count(areas):
     """Number of cells, overall and in each area range."""
-    ranges = {name[0]: AREA_RANGES[name] for name in ("small", "medium", "large")}
-    counts = {f"n{key}": int(areas.between(*limits).sum()) for key, limits in ranges.items()}
-    return {"n": len(areas)} | counts
+    return {
+        metric.count: int(areas.between(*AREA_RANGES[metric.area]).sum())
+        for metric in METRICS.values()
+    }
 
 
-def blank_few(values, min_cells=0, min_bin=MIN_BIN):
+def blank_few(values, min_cells=0):
     """Replace by NaN what rests on too few cells.
 
     Parameters
@@ -128,18 +116,17 @@ def blank_few(values, min_cells=0, min_bin=MIN_BIN):
     values : dict
         Numbers by name, those of cells (``n``, ``ns``, ``nm``, ``nl``) among them; an interval is
         a list of two.
-    min_cells, min_bin : int
-        Least number of cells, and of cells in an area range.
+    min_cells : int
+        Least number of cells; that of an area range is `MIN_BIN`.
 
     Returns
     -------
     dict
     """
-
     blanked = dict(values)
-    for name in (*METRICS, "AR"):
-        key = count_key(name)
-        if values["n"] < min_cells or (key != "n" and values[key] < min_bin):
+    for name, metric in NUMBERS.items():
+        few = metric.area != "all" and values[metric.count] < MIN_BIN
+        if few or values["n"] < min_cells:
             blanked[name] = math.nan
             if f"{name} interval" in values:
                 blanked[f"{name} interval"] = [math.nan, math.nan]
@@ -193,26 +180,23 @@ def with_nan(metrics):
     return math.nan if metrics is None else metrics
 
 
-def per_class_table(metrics, iou_type="segm", min_cells=MIN_CELLS, min_bin=MIN_BIN) -> pd.DataFrame:
-    """AP by culture with the number of cells that each number rests on.
+def per_class_table(metrics) -> pd.DataFrame:
+    """Segmentation AP by culture with the number of cells that each number rests on.
 
     Parameters
     ----------
     metrics : dict
         From `evaluate`.
-    iou_type : {"bbox", "segm"}
-    min_cells, min_bin : int
-        See `blank_few`.
 
     Returns
     -------
     pandas.DataFrame
         One row per culture (its name in print); columns n, AP, AP50, AP75, AR, then ns, APs, nm,
-        APm, nl, APl.
+        APm, nl, APl. NaN by the rule of `reportable`.
     """
     rows = {
-        LABELS.get(name, name): blank_few(values, min_cells, min_bin)
-        for name, values in metrics[iou_type]["per_class"].items()
+        LABELS.get(name, name): values
+        for name, values in reportable(metrics)["segm"]["per_class"].items()
     }
     columns = ["n", "AP", "AP50", "AP75", "AR", "ns", "APs", "nm", "APm", "nl", "APl"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("culture")

@@ -5,7 +5,6 @@ zero, a misspelt image id as a detection nowhere, and both silently lower the AP
 is checked once, and the first faulty one is named.
 """
 
-import json
 import math
 from collections import defaultdict
 from operator import itemgetter
@@ -14,6 +13,7 @@ from pathlib import Path
 from hotcoco import mask as rle
 
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.files import read_json
 
 #: Keys that each record of a section has.
 SECTIONS = {
@@ -48,7 +48,7 @@ def read_ground_truth(path) -> dict:
     """
     path = Path(path)
     path = path / "annotations.json" if path.is_dir() else path
-    content = _read_json(path)
+    content = read_json(path)
     kind = "a COCO annotation file, that is an object with images, annotations and categories"
     _check_type(content, dict, path, kind)
     for section, keys in SECTIONS.items():
@@ -90,7 +90,7 @@ def read_predictions(path, ground_truth) -> list[dict]:
         If the file cannot be read, or naming the first faulty record by its position.
     """
     path = Path(path)
-    records = _read_json(path)
+    records = read_json(path)
     _check_type(records, list, path, "a COCO results list, that is a list of detections")
     known = _known_ids(ground_truth)
     for position, record in enumerate(records):
@@ -145,15 +145,6 @@ def by_image(records) -> dict[int, list[dict]]:
     for record in records:
         grouped[record["image_id"]].append(record)
     return grouped
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DeepMuCSError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise DeepMuCSError(f"{path}: not a json file ({error}).") from error
 
 
 def _known_ids(ground_truth):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import average_precision
-from deepmucs_utils.evaluation.metrics import metric_rows
+from deepmucs_utils.evaluation.metrics import NUMBERS
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Replicates:
     by_image: bool
     drawn: int
 
-    def interval(self, values, culture, confidence=0.95) -> dict:
+    def interval(self, values, culture) -> dict:
         """`interval` of columns of ``values``, or of a difference of two, for a culture."""
-        return interval(values.to_numpy(), self.blocks[culture], confidence)
+        return interval(values.to_numpy(), self.blocks[culture])
 
-    def note(self, confidence=0.95, drawn=None) -> str:
+    def note(self, drawn=None) -> str:
         """What intervals rest on and are conditional on, in words for a caption."""
         if self.blocks["all"] == 1:
             return "Each culture lies in one donor block: no interval can be given."
@@ -57,7 +57,7 @@ class Replicates:
         alone = sum(n == 1 for culture, n in self.blocks.items() if culture != "all")
         unit = "images (conditional on these donors)" if self.by_image else "donor blocks"
         return (
-            f"{confidence:.0%} bootstrap intervals over {self.n_blocks} {unit}, {replicates} "
+            f"95% bootstrap intervals over {self.n_blocks} {unit}, {replicates} "
             f"replicates ({(drawn or self.drawn) - replicates} draws without a cell of some "
             "culture were drawn again), corrected for the optimism of AP on few cells, for the "
             "models as trained: the spread between trainings is not in them"
@@ -74,7 +74,7 @@ def resample(models, metrics, iou_type="segm", replicates=1000, seed=0) -> Repli
     models : dict of str to Matched
         By name; all on the same ground truth.
     metrics : sequence of str
-        Keys of `metrics.METRICS` with one area range, or ``"AR"``.
+        Keys of `metrics.NUMBERS` with one area range.
     iou_type : {"bbox", "segm"}
     replicates, seed : int
         Number of replicates, and the seed of the one generator that draws them.
@@ -94,8 +94,7 @@ def resample(models, metrics, iou_type="segm", replicates=1000, seed=0) -> Repli
     gives exactly the AP of a set that holds the image as many times. A draw that leaves a culture
     without cells is discarded and drawn again, so each replicate is a mean over the same cultures.
     """
-    rows = {metric: metric_rows(metric)[0] for metric in metrics}
-    area = metric_rows(metrics[0])[1]
+    area = NUMBERS[metrics[0]].area
     first = next(iter(models.values()))
     matches = first.by_culture(iou_type, area)
     cells = {culture: found.cells for culture, found in matches.items() if found.cells.any()}
@@ -112,7 +111,7 @@ def resample(models, metrics, iou_type="segm", replicates=1000, seed=0) -> Repli
         for culture in cells:
             curves = average_precision(model.by_culture(iou_type, area)[culture], weights)
             for metric in metrics:
-                curve = curves[metric == "AR"][rows[metric]]
+                curve = curves[metric == "AR"][NUMBERS[metric].rows]
                 values[metric, name, culture] = 100 * curve.mean(axis=0)
         for metric in metrics:
             by_culture = [values[metric, name, culture] for culture in cells]
@@ -195,15 +194,14 @@ def _present(blocks, cells):
     )
 
 
-def interval(values, n_blocks, confidence) -> dict:
-    """Limits that the replicates give, as the notes of `intervals.bootstrap` define them.
+def interval(values, n_blocks) -> dict:
+    """95 % limits that the replicates give, as the notes of `intervals.bootstrap` define them.
 
     Parameters
     ----------
     values : ndarray of float, shape (1 + replicates,)
         The estimate, then the replicates.
     n_blocks : int
-    confidence : float
 
     Returns
     -------
@@ -215,5 +213,5 @@ def interval(values, n_blocks, confidence) -> dict:
         return {"estimate": estimate, "low": np.nan, "high": np.nan}
     centre = estimate - (replicates.mean() - estimate)
     error = replicates.std() * np.sqrt(n_blocks / (n_blocks - 1))
-    half = student.ppf((1 + confidence) / 2, n_blocks - 1) * error
+    half = student.ppf(0.975, n_blocks - 1) * error
     return {"estimate": estimate, "low": centre - half, "high": centre + half}

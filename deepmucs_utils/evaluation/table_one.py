@@ -7,8 +7,9 @@ import pandas as pd
 
 from deepmucs_utils.evaluation.metrics import METRICS, blank_few
 
-SIDES = {"Det.": "bbox", "Seg.": "segm"}
 IMAGES = {"DeepMuCS800": 800, "DeepMuCS1600": 1600, "DeepMuCS4000": 4000}  # paper, section IV
+_TASKS = {"bbox": "Det.", "segm": "Seg."}
+_INDEX = ["Train dataset", "task"]
 
 
 def published_table_one() -> pd.DataFrame:
@@ -20,12 +21,7 @@ def published_table_one() -> pd.DataFrame:
         Percent, in the layout of `table_one`.
     """
     table = pd.read_csv(files(__package__) / "published_table1.csv")
-    iou_types = {"detection": "bbox", "segmentation": "segm"}
-    results = {name: {} for name in IMAGES}
-    for row in table.to_dict("records"):
-        numbers = {key: row[f"m{key}"] for key in METRICS}
-        results[row["train_dataset"]][iou_types[row["task"]]] = numbers
-    return table_one(results)
+    return _side_by_side(table.set_index(_INDEX))
 
 
 def table_one(results) -> pd.DataFrame:
@@ -41,13 +37,7 @@ def table_one(results) -> pd.DataFrame:
     pandas.DataFrame
         Percent; columns (mAP, Det.), (mAP, Seg.), (mAP50, Det.), … as in the paper.
     """
-    return pd.DataFrame(
-        {
-            ("m" + key, side): {name: metrics[iou][key] for name, metrics in results.items()}
-            for key in METRICS
-            for side, iou in SIDES.items()
-        }
-    ).rename_axis("Train dataset")
+    return _side_by_side(_rows(results, lambda metrics, key: metrics[key]))
 
 
 def table_one_intervals(results) -> pd.DataFrame:
@@ -64,17 +54,24 @@ def table_one_intervals(results) -> pd.DataFrame:
         ``"12.3 [8.1, 15.9]"`` in percent, columns ``mAP, mAP50, …``; empty where a number rests on
         fewer than `metrics.MIN_BIN` cells.
     """
-    rows = {}
-    for name, metrics in results.items():
-        for side, iou_type in SIDES.items():
-            values = blank_few(metrics[iou_type])
-            rows[name, side] = {
-                "m" + key: "" if math.isnan(values[key]) else _with_limits(values, key)
-                for key in METRICS
-            }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["Train dataset", "task"])
+    return _rows(results, _with_limits)
 
 
-def _with_limits(values, key):
+def _rows(results, entry):
+    """One row per training set and task."""
+    rows = {
+        (name, task): {f"m{key}": entry(metrics[iou_type], key) for key in METRICS}
+        for name, metrics in results.items()
+        for iou_type, task in _TASKS.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(_INDEX)
+
+
+def _side_by_side(rows):
+    return rows.unstack(sort=False).rename_axis(columns=[None, None])
+
+
+def _with_limits(metrics, key):
+    values = blank_few(metrics)
     low, high = values[f"{key} interval"]
-    return f"{values[key]:.1f} [{low:.1f}, {high:.1f}]"
+    return "" if math.isnan(values[key]) else f"{values[key]:.1f} [{low:.1f}, {high:.1f}]"
