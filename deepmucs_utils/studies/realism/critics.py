@@ -99,8 +99,8 @@ def distinguish(real, synthetic, critic, per=1, seed=0, replicates=1000):
 
     Parameters
     ----------
-    real, synthetic : dict of str to ndarray of float32, shape (n, channels, h, w)
-        Patches by image.
+    real, synthetic : sequence of ndarray of float32, shape (n, channels, h, w)
+        Patches of each image, in the same order.
     critic : callable
         One of `CRITICS`' values.
     per : int
@@ -117,17 +117,18 @@ def distinguish(real, synthetic, critic, per=1, seed=0, replicates=1000):
         (95 % bootstrap interval over images), ``null_high`` (95 % quantile of the permutation
         null), ``images, judged`` (numbers of images, and of patches or things in them).
     """
-    enough = LEAST * per
-    names = [n for n in real if n in synthetic and min(len(real[n]), len(synthetic[n])) >= enough]
-    parts = [part[name] for name in names for part in (real, synthetic)]
+    enough = [
+        pair for pair in zip(real, synthetic, strict=True) if min(map(len, pair)) >= LEAST * per
+    ]
+    parts = [part for pair in enough for part in pair]
     patches, sizes = np.concatenate(parts), [len(part) for part in parts]
-    labels = np.repeat(np.tile([0, 1], len(names)), sizes)
-    image = np.repeat(np.arange(len(names)).repeat(2), sizes)
+    labels = np.repeat(np.tile([0, 1], len(enough)), sizes)
+    image = np.repeat(np.arange(len(enough)).repeat(2), sizes)
     scores = np.zeros(len(patches))
-    for train, test in GroupKFold(min(FOLDS, len(names))).split(patches, labels, image):
+    for train, test in GroupKFold(min(FOLDS, len(enough))).split(patches, labels, image):
         scores[test] = critic(patches[train], labels[train], patches[test], seed)
     labels, scores, image = (part.reshape(-1, per).mean(1) for part in (labels, scores, image))
-    ranked = [(labels[image == i] > 0.5, rankdata(scores[image == i])) for i in range(len(names))]
+    ranked = [(labels[image == i] > 0.5, rankdata(scores[image == i])) for i in range(len(enough))]
     aucs = np.array([_auc(truth, ranks) for truth, ranks in ranked])
     rng = np.random.default_rng(seed)
     draws = aucs[rng.integers(len(aucs), size=(replicates, len(aucs)))].mean(1)
@@ -140,7 +141,7 @@ def distinguish(real, synthetic, critic, per=1, seed=0, replicates=1000):
         "low": float(np.quantile(draws, 0.025)),
         "high": float(np.quantile(draws, 0.975)),
         "null_high": float(np.quantile(null, 0.95)),
-        "images": len(names),
+        "images": len(enough),
         "judged": len(scores),
     }
 

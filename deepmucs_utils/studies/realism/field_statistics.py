@@ -4,16 +4,15 @@ Patches may be indistinguishable and the whole still look wrong. These are the d
 sees from further away, in numbers.
 """
 
-import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from deepmucs_utils.data.livecell import AREA_LIMITS
+from deepmucs_utils.data.livecell import AREA_LIMITS, read_image
 from deepmucs_utils.data.masks import paint
+from deepmucs_utils.evaluation.records import by_image, read_ground_truth
 from deepmucs_utils.generation.artefacts import find_artefacts
 from deepmucs_utils.generation.groups import contacts
 
@@ -32,13 +31,11 @@ def read_scenes(folder):
         One row per cell; the masks of a set are disjoint.
     """
     folder = Path(folder)
-    coco = json.loads((folder / "annotations.json").read_text())
-    codes = {entry["id"]: [] for entry in coco["images"]}
-    for cell in coco["annotations"]:
-        codes[cell["image_id"]].append(cell["segmentation"])
-    for entry in coco["images"]:
-        image = cv2.imread(str(folder / "images" / entry["file_name"]), cv2.IMREAD_GRAYSCALE)
-        yield image, paint(codes[entry["id"]], *image.shape)
+    truth = read_ground_truth(folder)
+    cells = by_image(truth["annotations"])
+    for entry in truth["images"]:
+        image = read_image(folder / "images" / entry["file_name"])
+        yield image, paint([cell["segmentation"] for cell in cells[entry["id"]]], *image.shape)
 
 
 def measure_field(image, scene):
@@ -63,16 +60,15 @@ def measure_field(image, scene):
     areas = np.array([mask.sum() for _, mask in scene.masks])
     boxes = np.array([box for box, _ in scene.masks], float).reshape(-1, 4)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    nearest = cKDTree(middles).query(middles, [2])[0]  # infinite for a cell alone
     specks, searched = find_artefacts(image, scene.mask)
     return {
-        "cells": float(len(areas)),
-        "cover": float(scene.mask.mean()),
-        "touching": float((close > 0).mean()),
-        "enclosed": float((close > lengths / 2).mean()),
-        "large": float((areas >= AREA_LIMITS[1]).mean()),
-        "nearest": float(np.median(cKDTree(middles).query(middles, 2)[0][:, 1]))
-        if len(middles) > 1
-        else np.nan,
+        "cells": len(areas),
+        "cover": scene.mask.mean(),
+        "touching": (close > 0).mean(),
+        "enclosed": (close > lengths / 2).mean(),
+        "large": (areas >= AREA_LIMITS[1]).mean(),
+        "nearest": np.median(nearest) if len(areas) > 1 else np.nan,
         "specks": 1e5 * len(specks) / searched if searched >= image.size / 20 else np.nan,
     }
 
@@ -90,11 +86,10 @@ def compare_fields(fields):
     dict
         ``{kind: {quantity: [least, median, most]}}``, and ``images`` of each kind.
     """
-    found = {}
-    for kind, rows in fields.items():
-        table = pd.DataFrame(rows).quantile([0, 0.5, 1])
-        found[kind] = table.to_dict("list") | {"images": len(rows)}
-    return found
+    return {
+        kind: pd.DataFrame(rows).quantile([0, 0.5, 1]).to_dict("list") | {"images": len(rows)}
+        for kind, rows in fields.items()
+    }
 
 
 def fields_table(found):

@@ -2,13 +2,15 @@
 
 Two places could give a composite away: the area where cells were cleared, and the ring around a
 pasted cell. Beside our way each probe holds the naive one (Telea inpainting, hard paste), which has
-to be detected, and real patches slightly blurred; otherwise the classifier has no power.
+to be detected; otherwise the classifier has no power.
 """
+
+from itertools import islice
 
 import cv2
 import numpy as np
 
-from deepmucs_utils.generation.backgrounds import clear
+from deepmucs_utils.generation.backgrounds import Clearing
 from deepmucs_utils.generation.canvas import Canvas, Sprite
 from deepmucs_utils.generation.cells import PLATEAU, SYMMETRIES, distance_to, extract
 
@@ -19,7 +21,6 @@ SURROUNDINGS = 20  # px around a cell's box that a probe looks at
 NEIGHBOUR = 4.0  # px around other masks that count as theirs
 LEAST_RING = 80  # valid pixels that a ring patch must have
 PER_RING = 4  # patches taken of a ring
-BLUR = 0.5  # px, sigma of the blur that a classifier must find
 SPECK = 5.0  # times the noise, beyond the matte: debris, which real edges have and which is no seam
 
 
@@ -28,7 +29,7 @@ def inpaint(image, mask):
     return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
 
 
-def cleared_patches(image, mask, rng, number=60):
+def cleared_patches(image, mask, clearing: Clearing, rng, number=60):
     """Patches of clean and of cleared areas.
 
     Parameters
@@ -36,6 +37,8 @@ def cleared_patches(image, mask, rng, number=60):
     image : ndarray of uint8, shape (height, width)
     mask : ndarray of bool, shape (height, width)
         All annotated cells.
+    clearing : Clearing
+        Of the image, with a background.
     rng : numpy.random.Generator
     number : int
         Patches of each kind, at most.
@@ -43,27 +46,20 @@ def cleared_patches(image, mask, rng, number=60):
     Returns
     -------
     dict of str to ndarray of float32, shape (n, 1, SIDE, SIDE)
-        ``real``, ``ours``, ``naive`` and ``blurred``, minus the image's clean level; empty when
-        the image can't be cleared.
+        ``real``, ``ours`` and ``naive``, minus the image's clean level.
     """
-    clearing = clear(image, mask, rng)
-    if clearing.background is None:
-        return {}
-    clean = _places(clearing.clean, 1.0, rng, 2 * number)
-    half = len(clean) // 2
-    level = float(image[clearing.clean].mean())
-    blurred = cv2.GaussianBlur(image, (0, 0), BLUR)
+    level = np.float32(image[clearing.clean].mean())
     sources = {
-        "real": (image, clean[:half]),
-        "blurred": (blurred, clean[half:]),
-        "ours": (clearing.background, _places(~clearing.clean, ALTERED, rng, number)),
-        "naive": (inpaint(image, mask), _places(mask, ALTERED, rng, number)),
+        "real": (image, clearing.clean, 1.0),
+        "ours": (clearing.background, ~clearing.clean, ALTERED),
+        "naive": (inpaint(image, mask), mask, ALTERED),
     }
-    return {
-        name: np.stack([_crop(pixels, y, x, level) for y, x in places])
-        for name, (pixels, places) in sources.items()
-        if len(places)
-    }
+    found = {}
+    for way, (pixels, region, share) in sources.items():
+        places = _places(region, share, rng, number)
+        patches = [pixels[None, y : y + SIDE, x : x + SIDE] - level for y, x in places]
+        found[way] = np.array(patches, np.float32).reshape(-1, 1, SIDE, SIDE)
+    return found
 
 
 def _places(region, share, rng, number):
@@ -74,42 +70,35 @@ def _places(region, share, rng, number):
     return places[rng.permutation(len(places))[:number]]
 
 
-def _crop(pixels, y, x, level):
-    return pixels[None, y : y + SIDE, x : x + SIDE].astype(np.float32) - level
-
-
-def ring_patches(image, scene, rng, number=24):
+def cell_rings(image, scene, clearing: Clearing, rng, number=24):
     """Surroundings of free-standing cells, in their image and pasted on its cleared background.
 
     Parameters
     ----------
-    image : ndarray of uint8, shape (height, width)
+    image, clearing, rng
+        See `cleared_patches`.
     scene : Scene
-    rng : numpy.random.Generator
+        The image's cells.
     number : int
         Cells at most.
 
     Returns
     -------
     dict of str to list of Ring
-        ``real``, ``ours``, ``naive`` and ``blurred``; the same cells in each.
+        ``real``, ``ours`` and ``naive``; the same cells in each.
     """
-    clearing = clear(image, scene.mask, rng)
-    if clearing.background is None:
-        return {}
-    bare = inpaint(image, scene.mask)
-    blurred = cv2.GaussianBlur(image, (0, 0), BLUR)
+    grounds = {
+        "ours": (clearing.background, "matte"),
+        "naive": (inpaint(image, scene.mask), "hard"),
+    }
     level = float(clearing.background.mean())
-    rings = {name: [] for name in ("real", "ours", "naive", "blurred")}
+    rings = {"real": [], "ours": [], "naive": []}
     for row in rng.permutation(len(scene.masks)):
-        if len(rings["real"]) == number:
-            break
         cutout = extract(image, scene, row)[0]
         if cutout is None:
             continue
         here, mask, valid = _surroundings(scene, row)
-        for name, pixels in (("real", image), ("blurred", blurred)):
-            rings[name].append(Ring(pixels[here], mask, valid, cutout.level, clearing.noise))
+        rings["real"].append(Ring(image[here], mask, valid, cutout.level, clearing.noise))
         weights = np.zeros(image.shape, np.uint8)
         (height, width), (top, left) = cutout.matte.shape, (cutout.top, cutout.left)
         weights[top : top + height, left : left + width] = np.rint(255 * cutout.matte)
@@ -117,14 +106,13 @@ def ring_patches(image, scene, rng, number=24):
         labels, free = mask.astype(np.uint8), valid.astype(np.uint8)
         sprite = Sprite(image[here], labels, weights[here], cutout.level, *one).turned(symmetry)
         valid = Sprite(free, free, free, 0.0, *one).turned(symmetry).mask > 0
-        for name, ground, blend in (
-            ("ours", clearing.background, "matte"),
-            ("naive", bare, "hard"),
-        ):
+        for way, (ground, blend) in grounds.items():
             canvas = Canvas(_window(ground, valid.shape, rng), level)
             canvas.add(sprite, 0, 0, blend)
             ring = Ring(canvas.image(), sprite.mask > 0, valid, level, clearing.noise)
-            rings[name].append(ring)
+            rings[way].append(ring)
+        if len(rings["real"]) == number:
+            break
     return rings
 
 
@@ -190,17 +178,11 @@ class Ring:
             is too short.
         """
         half = SIDE // 2
-        valid = np.pad(self.valid, half)
-        deviation, distance = (
-            np.pad(plane, half) * valid for plane in (self.deviation, self.distance)
-        )
+        planes = np.array([self.deviation, self.valid, self.distance], np.float32) * self.valid
+        planes = np.pad(planes, ((0, 0), (half, half), (half, half)))
         middle = np.argwhere(self.valid & (np.abs(self.distance - 4.5) <= 0.75))
-        found = []
-        for y, x in rng.permutation(np.tile(middle, (number, 1))):
-            window = np.s_[y : y + SIDE, x : x + SIDE]
-            if valid[window].sum() >= LEAST_RING:
-                found.append(np.stack([deviation[window], valid[window], distance[window]]))
-            if len(found) == number:
-                break
+        places = rng.permutation(np.tile(middle, (number, 1)))
+        windows = (planes[:, y : y + SIDE, x : x + SIDE] for y, x in places)
+        found = list(islice((one for one in windows if one[1].sum() >= LEAST_RING), number))
         found = found if len(found) == number else []
         return np.array(found, np.float32).reshape(-1, 3, SIDE, SIDE)

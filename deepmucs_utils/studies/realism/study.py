@@ -6,7 +6,7 @@ on Telea inpainting) altered and the area that it left alone.
 
 import os
 import zlib
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
 from deepmucs_utils.data.masks import paint, segmentations
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_json
+from deepmucs_utils.generation.backgrounds import clear
 from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
@@ -38,14 +39,14 @@ from deepmucs_utils.studies.realism.field_statistics import (
     measure_field,
     read_scenes,
 )
-from deepmucs_utils.studies.realism.patches import PER_RING, cleared_patches, ring_patches
+from deepmucs_utils.studies.realism.patches import PER_RING, cell_rings, cleared_patches
 from deepmucs_utils.workflow import params
 
-WAYS = ("ours", "naive", "blurred")
+WAYS = ("real", "ours", "naive")
+PER = {"cleared area": 1, "ring": PER_RING}  # patches of one thing, by probe
 MOST_IMAGES = 48
-LEAK_IMAGES = 120  # of the published recipe
-DENSE_IMAGES = 40
-MOST_FIELDS = 48
+SETS = {"published recipe": ("DeepMuCS800", 120), "dense": ("Dense_train", 40)}  # images
+LAG_NAMES = [f"{down},{right}" for down, right in LAGS]
 LEAST_PIXELS = 5  # of a ring at a distance
 
 
@@ -78,40 +79,40 @@ def measure_realism(
     out, livecell = Path(out), LiveCell(root)
     memory = Memory(out / "partial", verbose=0)
     chosen = choose_images(livecell, images, seed, cache)
-    names = [name for name, _ in chosen]
     probe = memory.cache(_probe)
     tasks = (delayed(probe)(livecell, name, segmentations(cells)) for name, cells in chosen)
     probes = Parallel(n_jobs=jobs, return_as="generator")(tasks)
     probes = list(tqdm(probes, "probes", len(chosen), unit="image", disable=None))
-    cleared, rings, ring_patches_ = (_by_way(names, found) for found in zip(*probes, strict=True))
-    judged = []
-    pairs = [("cleared area", cleared, 1), ("ring", ring_patches_, PER_RING)]
-    work = [(*pair, way, critic) for pair in pairs for way in WAYS for critic in critics]
-    for kind, found, per, way, critic in tqdm(work, "critics", disable=None):
-        measure = memory.cache(distinguish)
-        result = measure(found["real"], found[way], CRITICS[critic], per, seed)
+    *parts, real = zip(*probes, strict=True)
+    patches, statistics = (
+        {key: [one[key] for one in found if key in one] for key in product(PER, WAYS)}
+        for found in parts
+    )
+    judge, judged = memory.cache(distinguish), []
+    for kind, way, critic in tqdm([*product(PER, WAYS[1:], critics)], "critics", disable=None):
+        pair = patches[kind, "real"], patches[kind, way]
+        result = judge(*pair, CRITICS[critic], PER[kind], seed)
         judged.append({"probe": kind, "way": way, "critic": critic} | result)
-    sets = {
-        name: _compose(root, out / folder, recipe, number, seed, jobs, cache)
-        for name, folder, recipe, number in (
-            ("published recipe", "published", "DeepMuCS800", LEAK_IMAGES),
-            ("dense", "dense", "Dense_train", DENSE_IMAGES),
-        )
-    }
-    real = ((livecell.image(name), segmentations(cells)) for name, cells in chosen)
-    scenes = {"real": ((image, paint(cells, *image.shape)) for image, cells in real)}
-    scenes |= {name: read_scenes(folder) for name, folder in sets.items()}
-    fields = {
-        kind: [measure_field(*scene) for scene in islice(found, MOST_FIELDS)]
-        for kind, found in scenes.items()
-    }
+    bank = build_bank(root, "train", cache, jobs)
+    cultures = [culture for culture in CULTURE_NAMES if len(bank.donors(culture, groups=False))]
+    fields, folders = {"real": real}, {}
+    for name, (recipe, number) in SETS.items():
+        recipe = get_recipe(recipe, cultures=cultures, n_images=number)
+        folders[name] = compose_set(root, out / name, recipe, seed, jobs=jobs, cache=cache)
+        scenes = islice(read_scenes(folders[name]), MOST_IMAGES)
+        fields[name] = [measure_field(*scene) for scene in scenes]
+    means = {kind: {} for kind in PER}
+    for (kind, way), of_images in statistics.items():
+        means[kind][way] = _mean(of_images) | {"images": len(of_images)}
+    for noise in means["cleared area"].values():
+        noise["correlation"] = dict(zip(LAG_NAMES, noise["correlation"], strict=True))
     result = {
         "root_images": len(chosen),
         "judged": judged,
-        "cleared": {way: _noise_statistics(found) for way, found in cleared.items()},
-        "rings": {way: edge_statistics(found) for way, found in rings.items()},
+        "cleared": means["cleared area"],
+        "rings": means["ring"],
         "fields": compare_fields(fields),
-        "leaks": memory.cache(guess_cultures)(sets["published recipe"], seed),
+        "leaks": {"ring": memory.cache(guess_cultures)(folders["published recipe"], seed)},
     }
     write_json(out / "realism.json", result)
     return result
@@ -133,88 +134,73 @@ def choose_images(livecell, images, seed, cache):
     list of (str, DataFrame)
         File names, and their rows of the index.
     """
-    found = [
-        image
-        for split in SPLITS
-        if livecell.has_split(split)
-        for image in read_index(livecell, split, cache).groupby("file_name")
-    ]
-    if not found:
+    splits = [split for split in SPLITS if livecell.has_split(split)]
+    if not splits:
         raise DeepMuCSError(f"{livecell.root}: no annotations; expected those of a split.")
-    cultures = pd.Series([cells["culture"].iloc[0] for _, cells in found])
+    index = pd.concat([read_index(livecell, split, cache) for split in splits])
+    cultures = index.groupby("file_name")["culture"].first()
     each = -(-images // cultures.nunique())
-    rng = np.random.default_rng(seed)
-    places = cultures.groupby(cultures, sort=False).indices.values()
-    return [found[place] for of in places for place in sorted(rng.permutation(of)[:each])]
+    shuffled = cultures.sample(frac=1, random_state=seed)
+    kept = shuffled.groupby(shuffled).head(each).index
+    return list(index[index["file_name"].isin(kept)].groupby("file_name"))
 
 
 def _probe(livecell, name, cells):
-    """Cleared patches, rings, and patches on the rings of one image."""
+    """Patches of one image and their statistics, each by probe and way, and what its field holds.
+
+    The first two are empty for an image that cannot be cleared.
+    """
     image = livecell.image(name)
     scene = paint(cells, *image.shape)
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    cleared = cleared_patches(image, scene.mask, rng)
-    rings = ring_patches(image, scene, rng)
-    patches = {
-        way: np.concatenate([ring.patches(rng) for ring in found])
-        for way, found in rings.items()
-        if found
-    }
-    return cleared, rings, patches
+    clearing, patches, statistics = clear(image, scene.mask, rng), {}, {}
+    field = measure_field(image, scene)
+    if clearing.background is None:
+        return patches, statistics, field
+    for way, found in cleared_patches(image, scene.mask, clearing, rng).items():
+        patches["cleared area", way] = found
+        if len(found):
+            statistics["cleared area", way] = _noise_statistics(found)
+    for way, rings in cell_rings(image, scene, clearing, rng).items():
+        if rings:
+            patches["ring", way] = np.concatenate([ring.patches(rng) for ring in rings])
+            statistics["ring", way] = _mean([edge_statistics(ring) for ring in rings])
+    return patches, statistics, field
 
 
-def _by_way(names, found):
-    """``{way: {image: …}}`` from one ``{way: …}`` per image."""
+def _mean(statistics):
+    """Mean of each statistic over images or rings."""
     return {
-        way: {
-            name: own[way] for name, own in zip(names, found, strict=True) if len(own.get(way, ()))
-        }
-        for way in ("real", *WAYS)
+        name: np.nanmean([one[name] for one in statistics], axis=0).tolist()
+        for name in statistics[0]
     }
 
 
 def _noise_statistics(patches):
-    """Means over images: SD, correlations at `LAGS`, power spectrum."""
-    rows = []
-    for own in patches.values():
-        features = patch_features(own).mean(0)
-        rows.append([features[1], *features[6 : 6 + len(LAGS)], *power_spectrum(own[:, 0]).mean(0)])
-    sd, *mean = np.mean(rows, axis=0).tolist()
+    """SD, correlations at `LAGS`, power spectrum of an image's patches."""
+    features = patch_features(patches).mean(0)
     return {
-        "sd": sd,
-        "correlation": {f"{dy},{dx}": r for (dy, dx), r in zip(LAGS, mean, strict=False)},
-        "log_power": mean[len(LAGS) :],
-        "images": len(rows),
+        "sd": features[1],
+        "correlation": features[6 : 6 + len(LAGS)],
+        "log_power": power_spectrum(patches[:, 0]).mean(0),
     }
 
 
-def edge_statistics(rings):
-    """Means over images of the rings' profiles, and the normal derivative at the matte's edge.
+def edge_statistics(ring, at=5):
+    """Profile of a ring, and the normal derivative at the matte's edge.
 
     Parameters
     ----------
-    rings : dict of str to list of Ring
-        By image.
+    ring : Ring
+    at : float
+        Where the derivative is taken, px from the mask.
 
     Returns
     -------
     dict
-        ``mean`` and ``sd`` at `DISTANCES` and ``derivative`` (grey levels, and grey levels per px),
-        ``images``.
+        ``mean`` and ``sd`` at `DISTANCES` (grey levels), and ``derivative``, the mean absolute one
+        along the normal (grey levels per px); NaN with fewer than `LEAST_PIXELS` pixels.
     """
-    images = [np.nanmean([_edge(ring) for ring in own], axis=0) for own in rings.values()]
-    *profile, derivative = np.nanmean(images, axis=0).tolist()
-    count = len(DISTANCES)
-    return {
-        "mean": profile[:count],
-        "sd": profile[count:],
-        "derivative": derivative,
-        "images": len(images),
-    }
-
-
-def _edge(ring, at=5):
-    """Mean and SD at each distance, and the mean absolute derivative along the normal at one."""
     step = np.rint(ring.distance).astype(int) * ring.valid
     n, mean, square = by_distance(ring.deviation, step, DISTANCES)
     profile = np.stack([mean, np.sqrt(np.maximum(square - mean**2, 0))])
@@ -222,15 +208,8 @@ def _edge(ring, at=5):
     along, normal = np.gradient(ring.deviation), np.gradient(ring.distance)
     edge = ring.valid & (np.abs(ring.distance - at) <= 0.5)
     slope = np.abs(along[0] * normal[0] + along[1] * normal[1])[edge]
-    return [*profile.ravel(), slope.mean() if len(slope) >= LEAST_PIXELS else np.nan]
-
-
-def _compose(root, folder, name, images, seed, jobs, cache):
-    """Compose a set of the cultures that the root has."""
-    bank = build_bank(root, "train", cache, jobs)
-    cultures = [culture for culture in CULTURE_NAMES if len(bank.donors(culture, groups=False))]
-    recipe = get_recipe(name, cultures=cultures, n_images=images)
-    return compose_set(root, folder, recipe, seed, jobs=jobs, cache=cache)
+    derivative = slope.mean() if len(slope) >= LEAST_PIXELS else np.nan
+    return {"mean": profile[0], "sd": profile[1], "derivative": derivative}
 
 
 def as_text(result):
@@ -246,22 +225,19 @@ def as_text(result):
     str
     """
     seams = pd.Series({way: found["derivative"] for way, found in result["rings"].items()})
-    leaks = pd.DataFrame({name: leak for name, leak in result["leaks"].items() if leak}).T
     tables = {
         "AUC within held-out images, mean and 95 % interval over images (0.5: indistinguishable)": (
-            pd.DataFrame(result["judged"]).round(3).to_string(index=False)
+            pd.DataFrame(result["judged"]).set_index(["probe", "way", "critic"])
         ),
         "Seam index: normal derivative 5 px outside the mask, over that of real cells": (
-            (seams / seams["real"]).round(3).to_string()
+            seams / seams["real"]
         ),
         "Cultures guessed from outside the mattes: balanced accuracy against a permutation null": (
-            leaks.round(3).to_string()
+            pd.DataFrame(result["leaks"]).T
         ),
-        "What an image holds: median, and least to most": (
-            fields_table(result["fields"]).to_string()
-        ),
+        "What an image holds: median, and least to most": fields_table(result["fields"]),
     }
-    return "\n\n".join(f"{title}\n{table}" for title, table in tables.items())
+    return "\n\n".join(f"{title}\n{table.round(3).to_string()}" for title, table in tables.items())
 
 
 def study(root, folder):

@@ -21,7 +21,7 @@ def noise(rng, number, sigma=0.0, scale=1.3):
 
 
 def images(first=0, number=12, **options):
-    return {n: noise(np.random.default_rng(first + n), number, **options) for n in range(5)}
+    return [noise(np.random.default_rng(first + n), number, **options) for n in range(5)]
 
 
 def others(**options):
@@ -53,7 +53,7 @@ def test_where_there_is_nothing_a_critic_finds_nothing():
 
 def test_differences_between_images_alone_count_for_nothing():
     real, synthetic = images(), others()
-    for n in real:
+    for n in range(5):
         real[n] += n
         synthetic[n] += n
     found = distinguish(real, synthetic, brightness)
@@ -62,7 +62,7 @@ def test_differences_between_images_alone_count_for_nothing():
 
 def test_patches_of_one_thing_count_together():
     real, synthetic = images(number=100), images(first=100, number=100)
-    synthetic = {n: patches + 0.05 for n, patches in synthetic.items()}
+    synthetic = [patches + 0.05 for patches in synthetic]
     single, together = (distinguish(real, synthetic, brightness, per=per) for per in (1, 10))
     assert together["judged"] == single["judged"] / 10
     assert single["auc"] < 0.85 < together["auc"]

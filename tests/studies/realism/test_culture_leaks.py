@@ -22,13 +22,11 @@ def made(root, some, tmp_path_factory):
 
 def test_nothing_outside_the_mattes_tells_the_culture(made):
     found = guess_cultures(made, permutations=19)
-    for leak in found.values():
-        assert leak["accuracy"] <= leak["null_high"] + 0.05
-    assert found["ring"]["n"] > 100 and found["image"]["n"] == 40
+    assert found["accuracy"] <= found["null_high"] + 0.05 and found["n"] > 100
 
 
 def test_a_leak_is_found(made, tmp_path):
-    """Noise that surrounds the cells of one culture must be found by both tests."""
+    """Noise that surrounds the cells of one culture must be found."""
     coco = json.loads((made / "annotations.json").read_text())
     (tmp_path / "images").mkdir()
     for name in ("annotations.json", "provenance.parquet"):
@@ -45,8 +43,7 @@ def test_a_leak_is_found(made, tmp_path):
                 part[:] = np.rint(part + rng.normal(0, 4, part.shape)).clip(0, 255)
         cv2.imwrite(str(tmp_path / "images" / entry["file_name"]), image)
     found = guess_cultures(tmp_path, permutations=19)
-    assert found["ring"]["accuracy"] > found["ring"]["null_high"]
-    assert found["image"]["accuracy"] > found["image"]["null_high"]
+    assert found["accuracy"] > found["null_high"]
 
 
 def test_a_set_with_one_background_or_culture_is_refused(made, tmp_path):

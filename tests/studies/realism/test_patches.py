@@ -3,12 +3,13 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from deepmucs_utils.data.masks import paint
+from deepmucs_utils.generation.backgrounds import clear
 from deepmucs_utils.studies.realism.patches import (
     PER_RING,
     SIDE,
     Ring,
+    cell_rings,
     cleared_patches,
-    ring_patches,
 )
 
 
@@ -24,29 +25,31 @@ def scene():
             away = np.hypot(*(np.indices(image.shape) - np.reshape((y, x), (2, 1, 1))))
             image += 25 * np.exp(-((away - 12) ** 2) / 4)
             polygons.append([np.stack([x + 13 * np.cos(angle), y + 13 * np.sin(angle)], 1).ravel()])
-    return np.rint(image).clip(0, 255).astype(np.uint8), paint(polygons, *image.shape)
+    image = np.rint(image).clip(0, 255).astype(np.uint8)
+    cells = paint(polygons, *image.shape)
+    return image, cells, clear(image, cells.mask, rng)
 
 
-def test_cleared_patches_are_noise_and_inpainted_ones_are_flat(scene):
-    image, cells = scene
-    found = cleared_patches(image, cells.mask, np.random.default_rng(0), number=40)
+def test_cleared_patches_are_noise_and_inpainted_ones_hold_smeared_rims(scene):
+    image, cells, clearing = scene
+    found = cleared_patches(image, cells.mask, clearing, np.random.default_rng(0), number=40)
     deviation = {way: patches.std() for way, patches in found.items()}
     assert deviation["ours"] == pytest.approx(deviation["real"], rel=0.1)
-    assert deviation["blurred"] < 0.9 * deviation["real"]
+    assert deviation["naive"] > 2 * deviation["real"]
     assert all(patches.shape[1:] == (1, SIDE, SIDE) for patches in found.values())
 
 
 def test_the_same_cells_are_probed_in_every_way(scene):
-    image, cells = scene
-    rings = ring_patches(image, cells, np.random.default_rng(0), number=8)
+    image, cells, clearing = scene
+    rings = cell_rings(image, cells, clearing, np.random.default_rng(0), number=8)
     assert {way: len(found) for way, found in rings.items()} == dict.fromkeys(rings, 8)
     sizes = {way: [ring.valid.sum() for ring in found] for way, found in rings.items()}
     assert sizes["ours"] == pytest.approx(sizes["real"], rel=0.1)
 
 
 def test_our_ring_has_the_real_halo_and_the_naive_one_has_none(scene):
-    image, cells = scene
-    rings = ring_patches(image, cells, np.random.default_rng(0), number=8)
+    image, cells, clearing = scene
+    rings = cell_rings(image, cells, clearing, np.random.default_rng(0), number=8)
     at_one = {
         way: np.mean([ring.deviation[ring.valid & (ring.distance < 1.5)].mean() for ring in found])
         for way, found in rings.items()

@@ -15,7 +15,7 @@ def disc(step):
 
 
 def test_the_profile_is_the_grey_level_by_distance_and_a_step_shows_as_a_derivative():
-    smooth, stepped = (edge_statistics({"one": [disc(step)]}) for step in (0, 20))
+    smooth, stepped = (edge_statistics(disc(step)) for step in (0, 20))
     assert smooth["mean"] == pytest.approx(10 * np.arange(1, 9), abs=3)
     assert smooth["derivative"] == pytest.approx(10, abs=1)
     assert stepped["derivative"] > 1.5 * smooth["derivative"]
