@@ -27,28 +27,32 @@ class Culture:
     areas : tuple of int
         Smallest and largest plausible area of a cell, px²: a third of the 5th and three times the
         95th percentile measured on genuine LIVECell images; BV2 after threshold segmentation.
+    mean_area : int
+        Mean area of a cell on the same images, px²; of BV2 the median.
     """
 
     name: str
     label: str
     colour: str
     areas: tuple[int, int]
+    mean_area: int
 
 
 CULTURES = (
-    Culture("A172", "A172", "#E69F00", (78, 7923)),
-    Culture("BT474", "BT-474", "#56B4E9", (49, 3093)),
-    Culture("BV2", "BV-2", "#009E73", (40, 1000)),
-    Culture("Huh7", "Huh7", "#F0E442", (48, 8630)),
-    Culture("MCF7", "MCF7", "#0072B2", (43, 1496)),
-    Culture("SHSY5Y", "SH-SY5Y", "#D55E00", (30, 2443)),
-    Culture("SkBr3", "SkBr3", "#CC79A7", (49, 1808)),
-    Culture("SKOV3", "SK-OV-3", "#8C6BB1", (114, 8888)),
+    Culture("A172", "A172", "#E69F00", (78, 7923), 1137),
+    Culture("BT474", "BT-474", "#56B4E9", (49, 3093), 511),
+    Culture("BV2", "BV-2", "#009E73", (40, 1000), 166),
+    Culture("Huh7", "Huh7", "#F0E442", (48, 8630), 1347),
+    Culture("MCF7", "MCF7", "#0072B2", (43, 1496), 272),
+    Culture("SHSY5Y", "SH-SY5Y", "#D55E00", (30, 2443), 366),
+    Culture("SkBr3", "SkBr3", "#CC79A7", (49, 1808), 314),
+    Culture("SKOV3", "SK-OV-3", "#8C6BB1", (114, 8888), 1247),
 )
 CULTURE_NAMES = tuple(culture.name for culture in CULTURES)
 LABELS = {culture.name: culture.label for culture in CULTURES}
 COLOURS = {culture.name: culture.colour for culture in CULTURES}
 PLAUSIBLE_AREAS = {culture.name: culture.areas for culture in CULTURES}  # px²
+MEAN_AREAS = {culture.name: culture.mean_area for culture in CULTURES}  # px²
 CATEGORY_ID = {name: index + 1 for index, name in enumerate(CULTURE_NAMES)}
 CATEGORIES = [
     {"id": CATEGORY_ID[name], "name": name, "supercategory": "cell"} for name in CULTURE_NAMES

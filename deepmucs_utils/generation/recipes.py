@@ -1,60 +1,42 @@
 """Recipes: how many images and cells of each culture a set has.
 
-The published sets and their per-class totals (paper, section IV; counts from the authors'
-repository) stand in ``published_counts.csv``. The demo sets are the same recipes at one twentieth,
-small enough for two CPU cores. The dense sets are ours: the published ones hold some 12 cells
-per image, and no real culture is as empty.
+``named_sets.csv`` lists the sets that have a name: at fraction 1, a set has ``share`` of ``images``
+images of ``height`` × ``width`` px, and ``grouped`` of its draws take a group of touching cells
+where one fits. There are four kinds:
+
+published
+    The paper's sets (section IV) with its per-class totals: ``published_counts.csv``, from the
+    authors' repository. Their canvas is LIVECell's image size; the paper does not state it.
+demo
+    The published sets at one twentieth, on half a LIVECell image each way: small enough for two
+    CPU cores.
+dense
+    Our own: the published sets hold some 12 cells per image, and no real culture is as empty.
+pairs
+    Our own, to analyse interactions of two cultures.
 """
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.resources import files
+from math import prod
 
 import pandas as pd
 
-from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.data.cultures import CULTURE_NAMES, MEAN_AREAS
 from deepmucs_utils.errors import DeepMuCSError
 
 PUBLISHED = pd.read_csv(files(__package__) / "published_counts.csv", index_col="dataset")
-CANVAS = (520, 704)  # LIVECell's image size; the paper does not state its canvas
+_TABLE = pd.read_csv(files(__package__) / "named_sets.csv", keep_default_na=False)
+_NAMED = {named.name: named for named in _TABLE.itertuples()}
+SET_NAMES = tuple(_NAMED)
 
-DEMO_SOURCES = {
-    "Demo40": "DeepMuCS800",
-    "Demo80": "DeepMuCS1600",
-    "Demo200": "DeepMuCS4000",
-    "Demo_val": "DeepMuCS_val",
-    "Demo_test": "DeepMuCS_test",
-}
-DEMO_FRACTION = Fraction(1, 20)
-DEMO_CANVAS = (256, 352)  # half a LIVECell image each way: a quarter of the training cost
 DEMO_TEST_LEAST = 60  # cells of every culture in Demo_test, so that a per-class AP means something
 
-DENSE_IMAGES = {"Dense_train": 200, "Dense_val": 40, "Dense_test": 80}
 DENSE_COVER = (0.1, 0.5)  # share of an image that its cells cover
 DENSE_DRAWN = (0.12, 0.42)  # from which it is drawn: donors' areas vary, so less is certain
-GROUPED = 0.5  # share of draws that take a group of touching cells where one fits
-DENSE_GROUPED = 0.9
 
-PAIRS_IMAGES = {"Pairs_val": 20, "Pairs_test": 20}  # to analyse interactions of two cultures
 PAIRS_CELLS = 60  # of each culture per image, on average: with 20 images each holds 40 or more
-# px², mean of each culture on a sample of genuine LIVECell images (BV2: median, after threshold
-# segmentation); turns cover into numbers of cells
-MEAN_AREAS = {
-    "A172": 1137,
-    "BT474": 511,
-    "BV2": 166,
-    "Huh7": 1347,
-    "MCF7": 272,
-    "SHSY5Y": 366,
-    "SkBr3": 314,
-    "SKOV3": 1247,
-}
-
-# Published training sets, and their demo versions, from the smallest to the largest: nested, each
-# begins with the images of the one before.
-NESTS = (("DeepMuCS800", "DeepMuCS1600", "DeepMuCS4000"), ("Demo40", "Demo80", "Demo200"))
-
-SET_NAMES = (*PUBLISHED.index, *DEMO_SOURCES, *DENSE_IMAGES, *PAIRS_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -91,7 +73,7 @@ class Recipe:
     canvas: tuple[int, int]
     note: str
     cover: tuple | None = None
-    grouped: float = GROUPED
+    grouped: float = 0.5
     inner: "Recipe | None" = None
 
     @property
@@ -179,18 +161,25 @@ def get_recipe(
         raise DeepMuCSError(f"fraction {fraction}: expected a number above 0 and at most 1.")
     if n_images is not None and n_images < 1:
         raise DeepMuCSError(f"n_images {n_images}: expected at least 1.")
-    if mix is not None and (name not in PAIRS_IMAGES or set(mix) != set(kept)):
+    named = _NAMED[name]
+    if mix is not None and (named.kind != "pairs" or set(mix) != set(kept)):
         raise DeepMuCSError(
-            f"set {name} with the mix {mix}: expected one of {', '.join(PAIRS_IMAGES)}, and a part "
-            f"for each of {', '.join(kept)}."
+            f"set {name} with the mix {mix}: expected Pairs_val or Pairs_test, and a part for each "
+            f"of {', '.join(kept)}."
         )
 
-    if name in DENSE_IMAGES:
-        recipe = _dense(name, fraction, kept, n_images)
-    elif name in PAIRS_IMAGES:
-        recipe = _pairs(name, fraction, kept, n_images, mix)
+    share = Fraction(str(fraction)) * Fraction(named.share)
+    if n_images is not None:
+        share = Fraction(int(n_images), named.images)
+    images = round(share * named.images)
+    canvas = named.height, named.width
+    recipe = Recipe(name, named.split, images, {}, canvas, "", grouped=named.grouped)
+    if named.kind == "dense":
+        recipe = _dense(recipe, kept)
+    elif named.kind == "pairs":
+        recipe = _pairs(recipe, kept, mix)
     else:
-        recipe = _published(name, fraction, kept, n_images)
+        recipe = _published(recipe, kept, named, share)
     if nested:
         recipe = _nest(recipe, fraction, kept, n_images)
     if recipe.images < 1 or recipe.total < recipe.images:
@@ -201,64 +190,54 @@ def get_recipe(
     return recipe
 
 
-def _published(name, fraction, kept, n_images):
-    demo = name in DEMO_SOURCES
-    source = PUBLISHED.loc[DEMO_SOURCES.get(name, name)]
-    share = Fraction(str(fraction)) * (DEMO_FRACTION if demo else 1)
-    if n_images is not None:
-        share = Fraction(int(n_images), int(source["images"]))
-    images = round(share * int(source["images"]))
-    published = {c: int(source[c]) for c in kept if c in source}
-    cells = scale_counts(published, share)
-    notes = [] if share == 1 else [f"{source.name} at {share} of its published counts"]
-    if name == "Demo_test" and share == DEMO_FRACTION:
+def _published(recipe, kept, named, share):
+    """A share of the counts of a published set."""
+    counts = {culture: int(PUBLISHED.loc[named.source, culture]) for culture in kept}
+    cells = scale_counts(counts, share)
+    notes = [] if share == 1 else [f"{named.source} at {share} of its published counts"]
+    if recipe.name == "Demo_test" and share == Fraction(named.share):
         short = [culture for culture in cells if cells[culture] < DEMO_TEST_LEAST]
         cells |= dict.fromkeys(short, DEMO_TEST_LEAST)
         notes.append(f"topped up to {DEMO_TEST_LEAST} cells of {', '.join(short)}")
     if len(kept) < len(CULTURE_NAMES):
         notes.append(f"without {', '.join(c for c in CULTURE_NAMES if c not in kept)}")
     cells = {culture: count for culture, count in cells.items() if count}
-    canvas = DEMO_CANVAS if demo else CANVAS
-    return Recipe(name, str(source["split"]), images, cells, canvas, "; ".join(notes))
+    return replace(recipe, cells=cells, note="; ".join(notes))
 
 
-def _dense(name, fraction, kept, n_images):
+def _dense(recipe, kept):
     """Every culture covers the same area; how many cells that takes follows its mean area."""
-    images = n_images or round(Fraction(str(fraction)) * DENSE_IMAGES[name])
-    area = images * CANVAS[0] * CANVAS[1] * sum(DENSE_DRAWN) / 2 / len(kept)
-    cells = {c: round(area / MEAN_AREAS[c]) for c in kept}
+    area = recipe.images * prod(recipe.canvas) * sum(DENSE_DRAWN) / 2 / len(kept)
+    cells = {culture: round(area / MEAN_AREAS[culture]) for culture in kept}
     note = (
         f"not published: {DENSE_COVER[0]:.0%} to {DENSE_COVER[1]:.0%} cover, equal by culture, at "
         "the mean areas measured on LIVECell"
     )
-    split = name.removeprefix("Dense_")
-    return Recipe(name, split, images, cells, CANVAS, note, DENSE_DRAWN, DENSE_GROUPED)
+    return replace(recipe, cells=cells, note=note, cover=DENSE_DRAWN)
 
 
-def _pairs(name, fraction, kept, n_images, mix):
+def _pairs(recipe, kept, mix):
     """Many single cells of every culture in each image, none of them in a donor's group."""
-    images = n_images or round(Fraction(str(fraction)) * PAIRS_IMAGES[name])
-    parts = {c: 1 if mix is None else mix[c] for c in kept}
-    total = PAIRS_CELLS * images * len(parts)
+    parts = {culture: mix[culture] if mix else 1 for culture in kept}
+    total = PAIRS_CELLS * recipe.images * len(parts)
     cells = scale_counts(parts, Fraction(total, sum(parts.values())))
     note = f"not published: {PAIRS_CELLS} single cells of each culture an image, on average"
-    if mix is not None:
+    if mix:
         note += f", mixed {':'.join(map(str, parts.values()))}"
-    return Recipe(name, name.removeprefix("Pairs_"), images, cells, CANVAS, note, grouped=0.0)
+    return replace(recipe, cells=cells, note=note)
 
 
 def _nest(recipe, fraction, kept, n_images):
-    """Put the next smaller training set at the beginning of a set."""
-    nest = next((names for names in NESTS if recipe.name in names), ())
-    place = nest.index(recipe.name) if nest else 0
-    if place == 0 or n_images is not None:
+    """Put the next smaller training set of the same kind at the beginning of a set."""
+    kind = _NAMED[recipe.name].kind
+    nest = [name for name, one in _NAMED.items() if (one.kind, one.split) == (kind, "train")]
+    smaller = nest[: nest.index(recipe.name)] if recipe.name in nest else []
+    if not smaller or n_images is not None:
         raise DeepMuCSError(
             f"set {recipe.name}{' with n_images' if n_images else ''}: nothing to nest; expected a "
-            f"whole set or a fraction of one of {', '.join(n for ns in NESTS for n in ns[1:])}."
+            "whole set or a fraction of one that has a smaller one, such as DeepMuCS1600 or Demo80."
         )
-    inner = _published(nest[place - 1], fraction, kept, None)
-    if place > 1:
-        inner = _nest(inner, fraction, kept, None)
+    inner = get_recipe(smaller[-1], fraction, kept, nested=len(smaller) > 1)
     note = "; ".join(filter(None, (recipe.note, f"begins with {inner.name}")))
     nested = replace(recipe, inner=inner, note=note)
     *_, (rest, images, _) = nested.stages()

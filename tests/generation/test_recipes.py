@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmucs_utils.data.cultures import CULTURE_NAMES
+from deepmucs_utils.data.cultures import CULTURE_NAMES, MEAN_AREAS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.recipes import (
     DENSE_DRAWN,
-    MEAN_AREAS,
     PUBLISHED,
     get_recipe,
     scale_counts,
@@ -69,7 +68,7 @@ def test_ties_go_to_the_first_culture():
         ({"name": "Demo40", "fraction": 0}, "fraction 0"),
         ({"name": "Demo40", "fraction": 0.001}, "at least one image"),
         ({"name": "Demo40", "cultures": ["Huh7"]}, "a cell for each"),
-        ({"name": "Demo40", "cultures": ["Huh7"], "mix": {"Huh7": 1}}, "one of Pairs_val"),
+        ({"name": "Demo40", "cultures": ["Huh7"], "mix": {"Huh7": 1}}, "expected Pairs_val"),
         ({"name": "Pairs_val", "cultures": ["Huh7"], "mix": {"A172": 1}}, "a part for each"),
     ],
 )
