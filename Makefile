@@ -33,17 +33,18 @@ html: setup  ## render the book from the stored notebooks, without running anyth
 
 # Tests build their own phantom, sets and runs, so that nothing old hides a fault.
 TEST_CACHE := $(CURDIR)/_build/test-cache
+# Two workers of one thread each: more threads than cores would wait for each other.
 PYTEST := DEEPMUCS_CACHE=$(TEST_CACHE) $(PYTHON) -m pytest -n 2 --dist loadscope --durations 10 --durations-min 5
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300 \
     --nbval-sanitize-with tests/notebooks/sanitise.cfg
 
 test: lint  ## check style, run all tests, and run the notebooks and compare their stored outputs
 	rm -rf $(TEST_CACHE)
-	$(PYTEST) tests deepmucs_utils --doctest-modules
+	OMP_NUM_THREADS=1 $(PYTEST) tests deepmucs_utils --doctest-modules
 	$(PYTEST) notebooks $(NBVAL)
 
 check: lint  ## check style, and run the fast tests: under a minute
-	$(PYTEST) tests deepmucs_utils --doctest-modules -m "not slow and not sample and not gpu"
+	OMP_NUM_THREADS=1 $(PYTEST) tests deepmucs_utils --doctest-modules -m "not slow and not sample and not gpu"
 
 # Outputs and counts are stored, volatile metadata are not; the same in .pre-commit-config.yaml.
 NBSTRIPOUT := --keep-output --keep-count \
