@@ -1,4 +1,4 @@
-"""What share of the cells is of each culture: true, as predicted, and corrected.
+"""What share of the cells is of each culture: true, as predicted, corrected, and how sure.
 
 A model that confuses cultures, misses cells and adds false ones gives a biased composition, and the
 bias depends on the composition itself. The confusion matrix of the validation set, missed and false
@@ -12,79 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
+from scipy.stats import norm
 from scipy.stats import t as student
 
-from deepmucs_utils.analysis.confusion import confusion_by_image
+from deepmucs_utils.analysis.confusion import Counts
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.evaluation.records import culture_names
 
 LEAST_CELLS = 50  # of a field whose composition is compared: below, chance alone decides
 LEAST_FIELDS = 3  # for limits of agreement
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Cells of a set by image, true and predicted culture.
-
-    Parameters
-    ----------
-    cultures : tuple of str
-    confusion : ndarray of int, shape (I, K + 1, K + 1)
-        From `confusion.confusion_by_image`.
-    """
-
-    cultures: tuple
-    confusion: np.ndarray
-
-    @property
-    def true(self) -> np.ndarray:
-        """True cells of each image and culture; int, shape (I, K)."""
-        return self.confusion[:, :-1].sum(axis=2)
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """Predicted cells of each image and culture; int, shape (I, K)."""
-        return self.confusion[:, :, :-1].sum(axis=1)
-
-    def keep(self, cultures) -> "Counts":
-        """The counts of some cultures; the cells of others, and other names, are left out.
-
-        Parameters
-        ----------
-        cultures : sequence of str
-
-        Returns
-        -------
-        Counts
-            A kept cell with a name that is left out counts as missed; a cell that is left out, with
-            a name that is kept, as false.
-        """
-        place = np.full(len(self.cultures) + 1, len(cultures))
-        place[[self.cultures.index(name) for name in cultures]] = np.arange(len(cultures))
-        select = np.eye(len(cultures) + 1, dtype=int)[place]
-        kept = select.T @ self.confusion @ select
-        kept[:, -1, -1] = 0
-        return Counts(tuple(cultures), kept)
-
-
-def count(ground_truth, kept, iou_type="segm") -> Counts:
-    """Count the cells of a set, true and predicted.
-
-    Parameters
-    ----------
-    ground_truth : dict
-        From `read_ground_truth`.
-    kept : list of dict
-        From `operating_point.confident`.
-    iou_type : {"bbox", "segm"}
-        How a detection is matched to its cell.
-
-    Returns
-    -------
-    Counts
-    """
-    names = culture_names(ground_truth).values()
-    return Counts(tuple(names), confusion_by_image(ground_truth, kept, iou_type))
+REPLICATES = 200
+SHIFTED_CELLS, SHIFTED_FIELDS = 1000, 20  # size of a set that is drawn in another mix
 
 
 def fractions(counts) -> pd.DataFrame:
@@ -115,15 +52,13 @@ def fractions(counts) -> pd.DataFrame:
         )
 
 
-def agreement(table, least_cells=LEAST_CELLS) -> pd.DataFrame:
+def agreement(table) -> pd.DataFrame:
     """Bias and 95 % limits of agreement of the predicted fractions (Bland and Altman, Lancet 1986).
 
     Parameters
     ----------
     table : pandas.DataFrame
-        From `fractions`.
-    least_cells : int
-        Fields with fewer true cells are left out.
+        From `fractions`; fields with fewer than `LEAST_CELLS` true cells are left out.
 
     Returns
     -------
@@ -133,7 +68,7 @@ def agreement(table, least_cells=LEAST_CELLS) -> pd.DataFrame:
         interval), and ``low``, ``high``: limits between which the difference lies in 95 % of
         fields. NaN with fewer than `LEAST_FIELDS` fields.
     """
-    table = table[(table["cells"] >= least_cells) & (table["predicted_cells"] > 0)]
+    table = table[(table["cells"] >= LEAST_CELLS) & (table["predicted_cells"] > 0)]
     rows = {}
     for culture, part in table.groupby("culture", sort=False):
         n, difference = len(part), part["predicted"] - part["true"]
@@ -221,7 +156,7 @@ def learn_correction(counts) -> Correction:
     )
 
 
-def corrected_composition(counts, val, replicates=200, seed=0) -> pd.DataFrame:
+def corrected_composition(counts, val) -> pd.DataFrame:
     """Composition of a whole set: true, predicted and corrected, with intervals.
 
     Parameters
@@ -230,7 +165,6 @@ def corrected_composition(counts, val, replicates=200, seed=0) -> pd.DataFrame:
         Of the set.
     val : Counts
         Of the validation set, on which the correction is learned; intervals resample it as well.
-    replicates, seed : int
 
     Returns
     -------
@@ -239,14 +173,10 @@ def corrected_composition(counts, val, replicates=200, seed=0) -> pd.DataFrame:
         and ``high``: 95 % bootstrap interval of the corrected one over the images of both sets,
         conditional on their donors.
     """
-    rng = np.random.default_rng(seed)
-    n, true, predicted = (
-        len(counts.confusion),
-        counts.true.sum(axis=0),
-        counts.predicted.sum(axis=0),
-    )
-    draws = []
-    for _ in range(replicates):
+    rng, draws = np.random.default_rng(0), []
+    n, true = len(counts.confusion), counts.true.sum(axis=0)
+    predicted = counts.predicted.sum(axis=0)
+    for _ in range(REPLICATES):
         images = rng.integers(len(val.confusion), size=len(val.confusion))
         again = Counts(val.cultures, val.confusion[images])
         if again.true.sum(axis=0).all():  # a draw without some culture teaches nothing about it
@@ -271,13 +201,11 @@ def _share(numbers):
     return np.asarray(numbers) / total if total else np.full(len(numbers), np.nan)
 
 
-def shift_mixes(
-    counts, correction, mixes, cells=1000, fields=20, repeats=200, seed=0
-) -> pd.DataFrame:
+def shift_mixes(counts, correction, mixes) -> pd.DataFrame:
     """Predicted and corrected composition when the mix differs from the one trained on.
 
-    The cells of a set are resampled by culture, each with what the model did to it; so are the
-    false cells of its images.
+    `SHIFTED_CELLS` cells of a set are resampled by culture, each with what the model did to it; so
+    are the false cells of `SHIFTED_FIELDS` of its images. This is repeated `REPLICATES` times.
 
     Parameters
     ----------
@@ -287,10 +215,6 @@ def shift_mixes(
     mixes : dict of str to dict of str to float
         Share of each culture by the name of the mix, e.g. ``{"9:1": {"A172": 9, "BV2": 1}}``;
         cultures that are not named are absent.
-    cells, fields : int
-        Size of each drawn set.
-    repeats, seed : int
-        How many sets are drawn.
 
     Returns
     -------
@@ -299,15 +223,15 @@ def shift_mixes(
         and ``predicted_error, corrected_error`` (root mean square differences from the truth); NaN
         where no cell was left to give a fraction.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     total = counts.confusion.sum(axis=0)
     tables = []
     for name, mix in mixes.items():
         share = _share([mix.get(culture, 0) for culture in counts.cultures])
         predicted, corrected = [], []
-        for _ in range(repeats):
+        for _ in range(REPLICATES):
             named = np.zeros(len(share), int)
-            for culture, n in enumerate(rng.multinomial(cells, share)):
+            for culture, n in enumerate(rng.multinomial(SHIFTED_CELLS, share)):
                 if n and not total[culture].any():
                     raise DeepMuCSError(
                         f"mix {name}: the set holds no {counts.cultures[culture]} to draw from; "
@@ -315,10 +239,12 @@ def shift_mixes(
                     )
                 if n:
                     named += rng.multinomial(n, _share(total[culture]))[:-1]
-            false = counts.confusion[rng.integers(len(counts.confusion), size=fields), -1, :-1]
+            false = counts.confusion[
+                rng.integers(len(counts.confusion), size=SHIFTED_FIELDS), -1, :-1
+            ]
             named += false.sum(axis=0)
             predicted.append(_share(named))
-            corrected.append(_share(correction.apply(named, fields)))
+            corrected.append(_share(correction.apply(named, SHIFTED_FIELDS)))
         table = {"mix": name, "culture": counts.cultures, "true": share}
         for kind, drawn in (("predicted", predicted), ("corrected", corrected)):
             drawn = pd.DataFrame(drawn)  # its means leave NaN out
@@ -326,3 +252,62 @@ def shift_mixes(
             table[f"{kind}_error"] = ((drawn - share) ** 2).mean() ** 0.5
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True)
+
+
+def design_effect(counts_by_field):
+    """How much more a fraction varies between fields than if each cell were drawn by itself.
+
+    Parameters
+    ----------
+    counts_by_field : ndarray of int, shape (F, K)
+        Cells of each field and culture.
+
+    Returns
+    -------
+    ndarray of float, shape (K,)
+        Variance of the pooled fraction as a ratio estimate over fields (Cochran, Sampling
+        Techniques, 1977, eq. 2.39 and 6.13), divided by p (1 − p) / cells. 1 where cells are
+        independent; NaN for a culture without cells, or the only one, or with fewer than two
+        fields.
+    """
+    n = np.asarray(counts_by_field, float)
+    size, fields = n.sum(axis=1), len(n)
+    if fields < 2:
+        return np.full(n.shape[1], np.nan)
+    p = n.sum(axis=0) / size.sum()
+    residual = n - size[:, None] * p
+    variance = (residual**2).sum(axis=0) / (fields - 1) * fields / size.sum() ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((p > 0) & (p < 1), variance / (p * (1 - p) / size.sum()), np.nan)
+
+
+def fields_needed(fraction, half_width, cells_per_field, effect=1.0):
+    """Number of fields that give a culture's fraction to a wanted precision.
+
+    ``fields = z² · effect · p (1 − p) / (m · h²)``, with p the fraction, h the half-width, m the
+    cells of a field (Cochran 1977, section 4.4; Kish, Survey Sampling, 1965, for the effect).
+
+    Parameters
+    ----------
+    fraction : float
+        Expected, in (0, 1).
+    half_width : float
+        Of the 95 % confidence interval, in the unit of the fraction.
+    cells_per_field : float
+    effect : float
+        Design effect, from `design_effect`.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> fields_needed(0.5, 0.05, 100), fields_needed(0.5, 0.05, 100, effect=3)
+    (4, 12)
+    """
+    for name, value in (("fraction", fraction), ("half_width", half_width)):
+        if not 0 < value < 1:
+            raise DeepMuCSError(f"{name} {value}: expected a number between 0 and 1.")
+    z = norm.ppf(0.975)
+    return math.ceil(z**2 * effect * fraction * (1 - fraction) / (cells_per_field * half_width**2))

@@ -1,5 +1,7 @@
 """Which culture is taken for which, what is missed or false, and are the scores calibrated?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -8,11 +10,57 @@ from deepmucs_utils.evaluation.matching import overlaps
 from deepmucs_utils.evaluation.metrics import MIN_BIN
 from deepmucs_utils.evaluation.records import by_image, culture_names
 
-MISSED, FALSE = "missed", "false"
+BINS = 10  # of the score, for its calibration
 
 
-def confusion_by_image(ground_truth, kept, iou_type="segm") -> np.ndarray:
-    """Cells of each image by true and by predicted culture, with missed and false ones.
+@dataclass(frozen=True)
+class Counts:
+    """Cells of a set by image, true and predicted culture.
+
+    Parameters
+    ----------
+    cultures : tuple of str
+    confusion : ndarray of int, shape (I, K + 1, K + 1)
+        Rows the K true cultures, then false detections; columns the predicted cultures, then
+        missed cells.
+    """
+
+    cultures: tuple
+    confusion: np.ndarray
+
+    @property
+    def true(self) -> np.ndarray:
+        """True cells of each image and culture; int, shape (I, K)."""
+        return self.confusion[:, :-1].sum(axis=2)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Predicted cells of each image and culture; int, shape (I, K)."""
+        return self.confusion[:, :, :-1].sum(axis=1)
+
+    def keep(self, cultures) -> "Counts":
+        """The counts of some cultures; the cells of others, and other names, are left out.
+
+        Parameters
+        ----------
+        cultures : sequence of str
+
+        Returns
+        -------
+        Counts
+            A kept cell with a name that is left out counts as missed; a cell that is left out, with
+            a name that is kept, as false.
+        """
+        place = np.full(len(self.cultures) + 1, len(cultures))
+        place[[self.cultures.index(name) for name in cultures]] = np.arange(len(cultures))
+        select = np.eye(len(cultures) + 1, dtype=int)[place]
+        kept = select.T @ self.confusion @ select
+        kept[:, -1, -1] = 0
+        return Counts(tuple(cultures), kept)
+
+
+def count(ground_truth, kept) -> Counts:
+    """Count the cells of each image by true and by predicted culture, with missed and false ones.
 
     Each detection, the highest score first, takes the cell that it overlaps most, whatever its
     culture, if the IoU is at least 0.5 and no other took it.
@@ -23,33 +71,28 @@ def confusion_by_image(ground_truth, kept, iou_type="segm") -> np.ndarray:
         From `read_ground_truth`.
     kept : list of dict
         Detections that count, from `operating_point.confident`.
-    iou_type : {"bbox", "segm"}
 
     Returns
     -------
-    ndarray of int, shape (I, K + 1, K + 1)
-        Images in the order of the ground truth. Rows the K true cultures by category id, then
-        false detections; columns the predicted cultures, then missed cells. Crowd regions are
-        neither missed nor does a detection on them count as false.
+    Counts
+        Images in the order of the ground truth, cultures by category id. Crowd regions are neither
+        missed nor does a detection on them count as false.
     """
-    index = {category: place for place, category in enumerate(culture_names(ground_truth))}
+    names = culture_names(ground_truth)
+    index = {category: place for place, category in enumerate(names)}
     cells_of, found_of = by_image(ground_truth["annotations"]), by_image(kept)
     counts = np.zeros((len(ground_truth["images"]), len(index) + 1, len(index) + 1), int)
-    for image, count in zip(ground_truth["images"], counts, strict=True):
-        here = cells_of[image["id"]]
-        cells = [cell for cell in here if not cell.get("iscrowd")]
-        crowds = [cell for cell in here if cell.get("iscrowd")]
+    for image, table in zip(ground_truth["images"], counts, strict=True):
+        cells = [cell for cell in cells_of[image["id"]] if not cell.get("iscrowd")]
+        crowds = [cell for cell in cells_of[image["id"]] if cell.get("iscrowd")]
         found = sorted(found_of[image["id"]], key=lambda record: -record["score"])
-        taken = _take(overlaps(found, cells, iou_type))
-        ignored = (overlaps(found, crowds, iou_type, crowd=True) >= FOUND).any(axis=1)
-        for record, cell, on_crowd in zip(found, taken, ignored, strict=True):
-            if cell >= 0 or not on_crowd:
-                true = index[cells[cell]["category_id"]] if cell >= 0 else -1
-                count[true, index[record["category_id"]]] += 1
-        for cell in cells:
-            count[index[cell["category_id"]], -1] += 1
-        count[:-1, -1] -= count[:-1, :-1].sum(axis=1)
-    return counts
+        true = np.array([index[cell["category_id"]] for cell in cells] + [-1])
+        named = np.array([index[record["category_id"]] for record in found], int)
+        taken = _take(overlaps(found, cells))
+        counted = (taken >= 0) | (overlaps(found, crowds, crowd=True) < FOUND).all(axis=1)
+        np.add.at(table, (true[taken[counted]], named[counted]), 1)
+        np.add.at(table, (true[np.setdiff1d(np.arange(len(cells)), taken)], -1), 1)
+    return Counts(tuple(names.values()), counts)
 
 
 def _take(overlap):
@@ -63,8 +106,8 @@ def _take(overlap):
     return taken
 
 
-def confusion_matrix(ground_truth, kept, iou_type="segm") -> pd.DataFrame:
-    """The set's confusion matrix: the sum of `confusion_by_image`, with names.
+def confusion_matrix(ground_truth, kept) -> pd.DataFrame:
+    """The set's confusion matrix: the sum of what `count` gives, with names.
 
     Returns
     -------
@@ -72,36 +115,35 @@ def confusion_matrix(ground_truth, kept, iou_type="segm") -> pd.DataFrame:
         Rows the true cultures and ``"false"``; columns the predicted ones and ``"missed"``. Row
         sums are the numbers of cells, column sums those of detections.
     """
-    names = culture_names(ground_truth).values()
+    counts = count(ground_truth, kept)
+    rows, columns = [*counts.cultures, "false"], [*counts.cultures, "missed"]
     return pd.DataFrame(
-        confusion_by_image(ground_truth, kept, iou_type).sum(axis=0),
-        pd.Index([*names, FALSE], name="true"),
-        pd.Index([*names, MISSED], name="predicted"),
+        counts.confusion.sum(axis=0),
+        pd.Index(rows, name="true"),
+        pd.Index(columns, name="predicted"),
     )
 
 
-def calibration(matched, iou_type="segm", bins=10) -> tuple[pd.DataFrame, float]:
+def calibration(matched) -> tuple[pd.DataFrame, float]:
     """Does a score of 0.8 mean that eight of ten such detections are right?
 
     Parameters
     ----------
     matched : Matched
         With all detections, without a threshold.
-    iou_type : {"bbox", "segm"}
-    bins : int
-        Number of equally wide bins of the score; each holds its lower edge.
 
     Returns
     -------
     table : pandas.DataFrame
-        One row per bin: ``low``, ``high``, ``n`` (detections), ``score`` (their mean) and
+        One row for each of `BINS` equally wide bins of the score, which hold their lower edge:
+        ``low``, ``high``, ``n`` (detections), ``score`` (their mean) and
         ``right`` (share that found a cell of their culture at IoU 0.5). Score and share are NaN
         below `MIN_BIN` detections.
     error : float
         Expected calibration error: mean over detections of their bin's difference between score
         and share (Guo et al., ICML 2017), all bins counted; NaN without detections.
     """
-    found = matched.evaluation(iou_type, ["all"]).calibration(bins, FOUND)
+    found = matched.evaluation(areas=["all"]).calibration(BINS, FOUND)
     names = {"bin_lower": "low", "bin_upper": "high", "count": "n"}
     names |= {"avg_confidence": "score", "avg_accuracy": "right"}
     table = pd.DataFrame(found["bins"])[list(names)].rename(columns=names)

@@ -49,13 +49,12 @@ class Labelled:
         return pd.concat([wrong[columns], missed[columns]], ignore_index=True)
 
 
-def label_errors(matched, iou_type="segm") -> Labelled:
+def label_errors(matched) -> Labelled:
     """Label each detection and each cell with its error.
 
     Parameters
     ----------
     matched : Matched
-    iou_type : {"bbox", "segm"}
 
     Returns
     -------
@@ -74,7 +73,7 @@ def label_errors(matched, iou_type="segm") -> Labelled:
             "counted": np.zeros(len(records), bool),
         }
     )
-    ranking = matched.ranking(iou_type)
+    ranking = matched.ranking()
     detections.loc[ranking.record, "cell"] = ranking.cell[0]
     detections.loc[ranking.record, "counted"] = ranking.counted[0]
     detections.loc[detections["cell"] >= 0, "error"] = ""
@@ -88,7 +87,7 @@ def label_errors(matched, iou_type="segm") -> Labelled:
         here = cells_of[image]
         pairs = [records[row] for row in false.index], [annotations[cell] for cell in here.index]
         same = false["culture"].to_numpy()[:, None] == here["culture"].to_numpy()
-        kinds, aims = _kinds(overlaps(*pairs, iou_type), same, here["found"].to_numpy())
+        kinds, aims = _kinds(overlaps(*pairs), same, here["found"].to_numpy())
         detections.loc[false.index, "error"] = kinds
         detections.loc[false.index, "cell"] = np.where(aims >= 0, here.index[aims], -1)
 
@@ -125,13 +124,12 @@ def _kinds(overlap, same, found):
     return kinds, aims
 
 
-def decompose(matched, iou_type="segm") -> pd.DataFrame:
+def decompose(matched) -> pd.DataFrame:
     """Number of errors of each kind, and what correcting them would bring.
 
     Parameters
     ----------
     matched : Matched
-    iou_type : {"bbox", "segm"}
 
     Returns
     -------
@@ -141,11 +139,11 @@ def decompose(matched, iou_type="segm") -> pd.DataFrame:
         kind alone would bring). The gains do not add up to 100 minus AP50: correcting one kind
         changes what another costs.
     """
-    labelled = label_errors(matched, iou_type)
+    labelled = label_errors(matched)
     faults = labelled.faults
     counts = faults.groupby(["culture", "error"]).size()
     rows = []
-    for culture, matches in matched.by_culture(iou_type).items():
+    for culture, matches in matched.by_culture().items():
         if matches.cells.any():
             matches = matches.at_half()
             ap50 = _ap50(matches)

@@ -15,13 +15,12 @@ from deepmucs_utils.evaluation.matching import overlaps
 from deepmucs_utils.evaluation.records import by_image
 
 
-def best_threshold(matched, iou_type="segm") -> tuple[float, float]:
+def best_threshold(matched) -> tuple[float, float]:
     """Score at which precision and recall are best together; to be chosen on a validation set.
 
     Parameters
     ----------
     matched : Matched
-    iou_type : {"bbox", "segm"}
 
     Returns
     -------
@@ -32,7 +31,7 @@ def best_threshold(matched, iou_type="segm") -> tuple[float, float]:
         Harmonic mean of precision and recall there, all cultures together, between 0 and 1; a
         detection is right if it has the cell's culture and an IoU of at least 0.5 with it.
     """
-    ranking = matched.ranking(iou_type)
+    ranking = matched.ranking()
     counted = ranking.counted[0]
     right = np.cumsum(ranking.hit[0][counted])
     if not right.any():
@@ -43,7 +42,7 @@ def best_threshold(matched, iou_type="segm") -> tuple[float, float]:
     return float(best.index[-1]), float(best.iloc[-1])
 
 
-def confident(predictions, threshold, overlap=FOUND) -> list[dict]:
+def confident(predictions, threshold) -> list[dict]:
     """Detections to count: above a threshold, and one for each object.
 
     Parameters
@@ -52,21 +51,19 @@ def confident(predictions, threshold, overlap=FOUND) -> list[dict]:
         From `read_predictions`.
     threshold : float
         Smallest score to keep.
-    overlap : float
-        A detection is dropped when its mask has this IoU or more with one of a higher score, of
-        whatever culture.
 
     Returns
     -------
     list of dict
-        In the order of the results list.
+        In the order of the results list. A detection is dropped when its mask has an IoU of 0.5 or
+        more with a kept one of a higher score, of whatever culture.
     """
     kept = []
     records = enumerate(predictions)
     sure = [record | {"place": place} for place, record in records if record["score"] >= threshold]
     for found in by_image(sure).values():
         found = sorted(found, key=lambda record: -record["score"])
-        claimed = overlaps(found, found) >= overlap
+        claimed = overlaps(found, found) >= FOUND
         standing = np.ones(len(found), bool)
         for row, record in enumerate(found):
             if standing[row]:

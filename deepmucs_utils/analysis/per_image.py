@@ -15,20 +15,19 @@ from deepmucs_utils.evaluation.matching import Matched, average_precision
 LEAST_CELLS = 8  # of an image to be shown: with fewer, one cell decides
 
 
-def image_ap50(matched, iou_type="segm") -> np.ndarray:
+def image_ap50(matched) -> np.ndarray:
     """AP50 of each image by itself, the mean over the cultures that it holds.
 
     Parameters
     ----------
     matched : Matched
-    iou_type : {"bbox", "segm"}
 
     Returns
     -------
     ndarray of float, shape (I,)
         Percent, images in the order of the ground truth; NaN for an image without cells.
     """
-    matches = matched.by_culture(iou_type).values()
+    matches = matched.by_culture().values()
     ap50 = np.full((len(matches), len(matched.truth["images"])), np.nan)
     for row, found in zip(ap50, matches, strict=True):
         holds = np.flatnonzero(found.cells)
@@ -37,7 +36,7 @@ def image_ap50(matched, iou_type="segm") -> np.ndarray:
     return 100 * pd.DataFrame(ap50).mean().to_numpy()
 
 
-def image_table(matched, threshold, iou_type="segm") -> pd.DataFrame:
+def image_table(matched, threshold) -> pd.DataFrame:
     """What happened in each image.
 
     Parameters
@@ -46,7 +45,6 @@ def image_table(matched, threshold, iou_type="segm") -> pd.DataFrame:
     threshold : float
         Errors are those of the detections that `operating_point.confident` keeps; AP50 is that of
         all detections.
-    iou_type : {"bbox", "segm"}
 
     Returns
     -------
@@ -57,20 +55,17 @@ def image_table(matched, threshold, iou_type="segm") -> pd.DataFrame:
         for none) and ``words``.
     """
     kept = Matched(matched.truth, confident(matched.records, threshold))
-    labelled = label_errors(kept, iou_type)
+    labelled = label_errors(kept)
     images = pd.DataFrame(
-        {
-            "image_id": image["id"],
-            "file_name": image.get("file_name", str(image["id"])),
-        }
-        for image in matched.truth["images"]
+        [(image["id"], image.get("file_name", str(image["id"]))) for image in kept.truth["images"]],
+        columns=["image_id", "file_name"],
     )
     by_image = labelled.cells.groupby("image")["culture"]
     counts = pd.crosstab(labelled.faults["image"], labelled.faults["error"])
     counts = counts.reindex(index=images.index, columns=list(ERRORS), fill_value=0)
     numbers = pd.DataFrame({"cells": by_image.size(), "cultures": by_image.nunique()})
     numbers = numbers.reindex(images.index, fill_value=0)
-    table = images.join(numbers).assign(AP50=image_ap50(matched, iou_type)).join(counts)
+    table = images.join(numbers).assign(AP50=image_ap50(matched)).join(counts)
     table["dominant"] = counts.idxmax(axis=1).where(counts.any(axis=1), "")
     faults = dict(iter(labelled.faults.groupby(["image", "error"])))
     table["words"] = [
@@ -80,41 +75,35 @@ def image_table(matched, threshold, iou_type="segm") -> pd.DataFrame:
     return table
 
 
+_WORDS = {
+    "class": "of {cells} cells got the wrong name",
+    "localisation": "outline{s} overlap{v} a cell of the right culture by less than half",
+    "both": "detection{s} with wrong culture and wrong outline",
+    "duplicate": "cell{s} found twice",
+    "background": "detection{s} where there is no cell",
+    "missed": "of {cells} cells",
+}
+
+
 def _in_words(error, faulty, n_cells, cells):
     """One sentence without a full stop on the most frequent error of an image."""
     if not error:
         return f"all {n_cells} cells right" if n_cells else "no cells, none predicted"
-    n, of = len(faulty), f"of {n_cells} cells"
-    if error == "missed":
-        return f"missed: {n} {of} ({_list(faulty['culture'])})"
+    names = faulty["culture"].replace(LABELS)
     if error == "class":
-        true = cells["culture"].to_numpy()[faulty["cell"]]
-        pairs = [
-            f"{LABELS.get(was, was)} taken for {LABELS.get(named, named)}"
-            for was, named in zip(true, faulty["culture"], strict=True)
-        ]
-        return f"class: {n} {of} got the wrong name ({_list(pairs)})"
-    what = {
-        "localisation": "outline{s} overlap{v} a cell of the right culture by less than half",
-        "both": "detection{s} with wrong culture and wrong outline",
-        "duplicate": "cell{s} found twice",
-        "background": "detection{s} where there is no cell",
-    }[error].format(s="" if n == 1 else "s", v="s" if n == 1 else "")
-    return f"{error}: {n} {what} ({_list(faulty['culture'])})"
+        true = cells["culture"].loc[faulty["cell"]].replace(LABELS)
+        names = pd.Series([f"{a} taken for {b}" for a, b in zip(true, names, strict=True)])
+    counts = names.value_counts(sort=False).sort_values(ascending=False, kind="stable")
+    single = counts.index[0] if len(counts) == 1 else None
+    listed = single or ", ".join(f"{n} {name}" for name, n in counts.items())
+    s, v = ("", "s") if len(faulty) == 1 else ("s", "")
+    return f"{error}: {len(faulty)} {_WORDS[error].format(cells=n_cells, s=s, v=v)} ({listed})"
 
 
-def _list(names):
-    counts = pd.Series([LABELS.get(name, name) for name in names]).value_counts(sort=False)
-    counts = counts.sort_values(ascending=False, kind="stable")
-    if len(counts) == 1:
-        return counts.index[0]
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def choose(table, n, least_cells=LEAST_CELLS):
+def choose(table, n):
     """Choose adequate and inadequate images by rule: the best and the worst AP50.
 
-    Of the images with at least ``least_cells`` cells (of all, where fewer than twice ``n`` have
+    Of the images with at least `LEAST_CELLS` cells (of all, where fewer than twice ``n`` have
     that many), the ``n`` with the highest AP50 and the ``n`` with the lowest; among equal ones
     those with more cultures, then more cells, then the lower id.
 
@@ -123,7 +112,6 @@ def choose(table, n, least_cells=LEAST_CELLS):
     table : pandas.DataFrame
         From `image_table`.
     n : int
-    least_cells : int
 
     Returns
     -------
@@ -131,9 +119,8 @@ def choose(table, n, least_cells=LEAST_CELLS):
         Rows of the table; the inadequate ones from the worst on.
     """
     known = table.dropna(subset="AP50")
-    large = known[known["cells"] >= least_cells]
+    large = known[known["cells"] >= LEAST_CELLS]
     known = large if len(large) >= 2 * n else known
-    keys, rising = ["AP50", "cultures", "cells", "image_id"], [False, False, False, True]
-    adequate = known.sort_values(keys, ascending=rising).head(n)
-    rest = known.drop(adequate.index)
-    return adequate, rest.sort_values(keys, ascending=[True, *rising[1:]]).head(n)
+    known = known.sort_values(["cultures", "cells", "image_id"], ascending=[False, False, True])
+    adequate = known.nlargest(n, "AP50")
+    return adequate, known.drop(adequate.index).nsmallest(n, "AP50")

@@ -20,9 +20,10 @@ from deepmucs_utils.evaluation.matching import (
 )
 from deepmucs_utils.evaluation.metrics import MIN_BIN
 from deepmucs_utils.evaluation.records import culture_names
-from deepmucs_utils.evaluation.resampling import draw_images, image_blocks, interval
+from deepmucs_utils.evaluation.resampling import clipped, draw_images, image_blocks, interval
 
 SURROUNDINGS = 64.0  # px: cells whose centres are this close make a cell's surroundings crowded
+REPLICATES = 200
 #: Edges of the slices of each property; the last one is open.
 EDGES = {
     "density": (0, 1, 2, 4, np.inf),
@@ -81,7 +82,7 @@ def cell_properties(ground_truth, provenance=None) -> pd.DataFrame:
     return table
 
 
-def ap_by(matched, values, edges, iou_type="segm", replicates=200, seed=0) -> pd.DataFrame:
+def ap_by(matched, values, edges) -> pd.DataFrame:
     """AP50 of the cells in each slice of a property, all cultures in one ranking.
 
     Parameters
@@ -91,18 +92,16 @@ def ap_by(matched, values, edges, iou_type="segm", replicates=200, seed=0) -> pd
         The property, one value per annotation; a column of `cell_properties`.
     edges : sequence of float
         Slices hold their lower edge.
-    iou_type : {"bbox", "segm"}
-    replicates, seed : int
-        Of the intervals, drawn over donor blocks as in `intervals.bootstrap`.
 
     Returns
     -------
     pandas.DataFrame
         One row per slice: ``low``, ``high`` (edges), ``n`` (cells), ``AP50``, ``AP50_low``,
-        ``AP50_high`` (percent; NaN below `MIN_BIN` cells), ``found`` (percent of the cells that
+        ``AP50_high`` (percent; 95 % interval over donor blocks as in `intervals.bootstrap`; NaN
+        below `MIN_BIN` cells), ``found`` (percent of the cells that
         any detection of their culture found).
     """
-    ranking = matched.ranking(iou_type)
+    ranking = matched.ranking()
     hit, counted = ranking.hit[0], ranking.counted[0]
     home, true = matched.cells["image"], ~matched.cells["crowd"].to_numpy()
     values, n_images = np.asarray(values, float), ranking.cells.size
@@ -110,23 +109,21 @@ def ap_by(matched, values, edges, iou_type="segm", replicates=200, seed=0) -> pd
     rows = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         inside = true & (values >= low) & (values < high)
-        n = int(inside.sum())
-        row = {"low": low, "high": high, "n": n, "AP50": np.nan}
-        row |= {"AP50_low": np.nan, "AP50_high": np.nan, "found": np.nan}
-        if n >= MIN_BIN:
+        row = {"low": low, "high": high, "n": int(inside.sum())}
+        if row["n"] >= MIN_BIN:
             cells = np.bincount(home[inside], minlength=n_images)
-            drawn, _ = draw_images(blocks, cells[None], replicates, seed)
+            drawn, _ = draw_images(blocks, cells[None], REPLICATES, seed=0)
             weights = np.vstack([np.ones(n_images, int), drawn])
             right = hit & inside[ranking.cell[0]]
             kept = right | (counted & ~hit)
             part = ClassMatches(ranking.image[kept], right[None, kept], kept[None, kept], cells)
             ap = 100 * average_precision(part, weights, among=ranking.cells)[0][0]
-            limits = interval(ap, int(blocks.max()) + 1)
-            ends = np.clip([limits["low"], limits["high"]], 0, 100)
-            row |= {"AP50": ap[0], "AP50_low": ends[0], "AP50_high": ends[1]}
-            row["found"] = 100 * right.sum() / n
+            limits = clipped(interval(ap, int(blocks.max()) + 1))
+            row |= {"AP50": ap[0], "AP50_low": limits["low"], "AP50_high": limits["high"]}
+            row["found"] = 100 * right.sum() / row["n"]
         rows.append(row)
-    return pd.DataFrame(rows)
+    columns = ["low", "high", "n", "AP50", "AP50_low", "AP50_high", "found"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def cells_by_bin(ground_truth) -> pd.DataFrame:
@@ -152,13 +149,12 @@ def cells_by_bin(ground_truth) -> pd.DataFrame:
     )
 
 
-def precision_recall(matched, iou_type="segm") -> pd.DataFrame:
+def precision_recall(matched) -> pd.DataFrame:
     """Precision at each recall, by culture, at IoU 0.5.
 
     Parameters
     ----------
     matched : Matched
-    iou_type : {"bbox", "segm"}
 
     Returns
     -------
@@ -168,7 +164,7 @@ def precision_recall(matched, iou_type="segm") -> pd.DataFrame:
         NaN where none does). Cultures without cells are left out.
     """
     parts = []
-    for culture, matches in matched.by_culture(iou_type).items():
+    for culture, matches in matched.by_culture().items():
         n = int(matches.cells.sum())
         if not n:
             continue

@@ -9,7 +9,7 @@ import pandas as pd
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import AREA_RANGES, IOU_TYPES
 from deepmucs_utils.evaluation.metrics import METRICS, NUMBERS, evaluate
-from deepmucs_utils.evaluation.resampling import resample
+from deepmucs_utils.evaluation.resampling import clipped, resample
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def bootstrap(models, replicates=1000, seed=0, metric="AP", iou_type="segm") -> 
     values = drawn.values[metric]
     of_models = [
         {"model": name, "culture": culture, "n": n}
-        | _clipped(drawn.interval(values[name, culture], culture))
+        | clipped(drawn.interval(values[name, culture], culture))
         for name in models
         for culture, n in drawn.cells.items()
     ]
@@ -133,16 +133,10 @@ def evaluate_with_intervals(matched, replicates=1000) -> dict:
             found = resample({"": matched}, wanted, iou_type, replicates)
             drawn[iou_type, area] = found
             for (name, _, culture), values in found.values.items():
-                limits = _clipped(found.interval(values, culture))
+                limits = clipped(found.interval(values, culture))
                 numbers[culture][f"{name} interval"] = [limits["low"], limits["high"]]
     rest = {"n_blocks": 0, "note": "No cell: no interval can be given."}
     if drawn:
         whole, most = drawn["segm", "all"], max(found.drawn for found in drawn.values())
         rest = {"n_blocks": whole.n_blocks, "note": whole.note(most)}
     return metrics | {"intervals": rest | {"replicates": replicates}}
-
-
-def _clipped(limits):
-    """Limits of an AP, which lies between 0 and 100."""
-    low, high = np.clip([limits["low"], limits["high"]], 0, 100).tolist()
-    return limits | {"low": low, "high": high}

@@ -169,12 +169,12 @@ class Matched:
             }
         return self._classes[iou_type, area]
 
-    def ranking(self, iou_type="segm") -> ClassMatches:
-        """All cultures' detections in one ranking, at an IoU of 0.5.
+    def ranking(self) -> ClassMatches:
+        """All cultures' detections in one ranking, at a mask IoU of 0.5.
 
         A hit is still a cell of the detection's own culture.
         """
-        parts = [matches.at_half() for matches in self.by_culture(iou_type).values()]
+        parts = [matches.at_half() for matches in self.by_culture().values()]
         joined = {
             name: np.concatenate([getattr(part, name) for part in parts], axis=-1)
             for name in ("image", "hit", "counted", "record", "cell", "score")
@@ -232,14 +232,13 @@ def cell_table(ground_truth) -> pd.DataFrame:
     )
 
 
-def overlaps(records, others, iou_type="segm", crowd=False) -> np.ndarray:
-    """Intersection over union of each record's mask or box with each of the others.
+def overlaps(records, others, crowd=False) -> np.ndarray:
+    """Intersection over union of each record's mask with each of the others.
 
     Parameters
     ----------
     records, others : list of dict
-        With ``bbox`` and ``segmentation``.
-    iou_type : {"bbox", "segm"}
+        With ``segmentation``.
     crowd : bool
         Whether the others are crowd regions: then the union is the record alone.
 
@@ -249,8 +248,7 @@ def overlaps(records, others, iou_type="segm", crowd=False) -> np.ndarray:
     """
     if not records or not others:
         return np.zeros((len(records), len(others)))
-    key = {"bbox": "bbox", "segm": "segmentation"}[iou_type]
-    masks = [record[key] for record in records], [other[key] for other in others]
+    masks = ([record["segmentation"] for record in group] for group in (records, others))
     return np.asarray(rle.iou(*masks, [crowd] * len(others)))
 
 

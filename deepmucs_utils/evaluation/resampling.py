@@ -215,3 +215,9 @@ def interval(values, n_blocks) -> dict:
     error = replicates.std() * np.sqrt(n_blocks / (n_blocks - 1))
     half = student.ppf(0.975, n_blocks - 1) * error
     return {"estimate": estimate, "low": centre - half, "high": centre + half}
+
+
+def clipped(limits):
+    """Limits of an AP, which lies between 0 and 100."""
+    low, high = np.clip([limits["low"], limits["high"]], 0, 100).tolist()
+    return limits | {"low": low, "high": high}

@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 
 from deepmucs_utils.analysis.composition import (
-    Counts,
     agreement,
     corrected_composition,
-    count,
+    design_effect,
+    fields_needed,
     fractions,
     learn_correction,
     shift_mixes,
 )
+from deepmucs_utils.analysis.confusion import Counts, count
 from deepmucs_utils.errors import DeepMuCSError
 from tests.coco_scenes import ONE_WRONG_CLASS, THREE_CELLS, loaded
 
@@ -69,7 +70,7 @@ def test_the_corrected_composition_is_the_true_one_and_intervals_hold_it():
     rng = np.random.default_rng(0)
     images = np.stack([rng.poisson(IMAGE) for _ in range(30)])
     test = Counts(VAL.cultures, images)
-    table = corrected_composition(test, VAL, replicates=100)
+    table = corrected_composition(test, VAL)
     assert (table["corrected"] - table["true"]).abs().max() < 0.02
     assert (table["predicted"] - table["true"]).abs().max() > 0.1
     assert table["low"].lt(table["corrected"]).all() and table["high"].gt(table["corrected"]).all()
@@ -77,17 +78,14 @@ def test_the_corrected_composition_is_the_true_one_and_intervals_hold_it():
 
 @pytest.mark.parametrize("mix", [(1, 1), (9, 1), (99, 1), (0, 1), (1, 0)])
 def test_the_correction_holds_on_shifted_mixes(mix):
-    """Expected names: A172 0.75 a + 0.1 b, BV2 0.125 a + 0.9 b + 0.05 for each cell of the set."""
+    """Expected names: A172 0.75 a + 0.1 b, BV2 0.125 a + 0.9 b + 0.1 for each cell of the set."""
     share = np.array(mix) / sum(mix)
     table = shift_mixes(
         VAL,
         learn_correction(VAL),
         {"mix": dict(zip(VAL.cultures, mix, strict=True))},
-        cells=1000,
-        fields=10,
-        repeats=50,
     ).set_index("culture")
-    named = share @ [[0.75, 0.125], [0.1, 0.9]] + [0, 0.05]
+    named = share @ [[0.75, 0.125], [0.1, 0.9]] + [0, 0.1]
     assert table["predicted"].to_numpy() == pytest.approx(named / named.sum(), abs=0.01)
     assert table["corrected"].to_numpy() == pytest.approx(share, abs=0.01)
     assert (table["corrected_error"] < table["predicted_error"]).all()
@@ -117,3 +115,35 @@ def test_where_a_culture_never_gets_its_name_nothing_is_corrected():
     assert table["predicted"].tolist() == [0, 1]
     assert table[["corrected", "low", "high"]].isna().all(axis=None)
     assert shift_mixes(counts, correction, {"1:1": {"A172": 1, "BV2": 1}})["corrected"].isna().all()
+
+
+def test_the_design_effect_is_one_for_independent_cells_and_the_field_size_for_pure_fields():
+    rng = np.random.default_rng(0)
+    independent = rng.multinomial(100, [0.3, 0.7], size=2000)
+    assert design_effect(independent) == pytest.approx([1, 1], abs=0.1)
+    pure = np.array([[100, 0], [0, 100]] * 50)
+    assert design_effect(pure) == pytest.approx([100, 100], rel=0.02)
+    assert np.isnan(design_effect(np.array([[10, 0], [10, 0]]))).all()
+
+
+def test_the_fields_asked_for_give_the_wanted_precision():
+    """The mix varies between fields, so the effect is above 1; with as many fields as the formula
+    says, the pooled fraction lies within the half-width in about 95 % of samples."""
+    rng = np.random.default_rng(1)
+
+    def sample(fields):
+        p = rng.beta(6, 14, size=fields)  # varies between fields around 0.3
+        cells = rng.binomial(50, p)
+        return np.stack([cells, 50 - cells], axis=1)
+
+    many = sample(4000)
+    effect = design_effect(many)[0]
+    assert effect > 2
+    n = fields_needed(0.3, 0.05, 50, effect)
+    means = [sample(n)[:, 0].sum() / (50 * n) for _ in range(400)]
+    assert 0.92 <= np.mean(np.abs(np.array(means) - 0.3) <= 0.05) <= 0.98
+
+
+def test_impossible_precision_is_refused():
+    with pytest.raises(DeepMuCSError, match="half_width 0"):
+        fields_needed(0.5, 0, 100)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepmucs_utils.analysis.confusion import calibration, confusion_by_image, confusion_matrix
+from deepmucs_utils.analysis.confusion import calibration, confusion_matrix, count
 from deepmucs_utils.analysis.operating_point import confident
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.evaluation.matching import Matched, match_files
@@ -45,20 +45,17 @@ def test_a_crowd_region_is_neither_missed_nor_is_a_detection_on_it_false():
     assert entries(confusion_matrix(*loaded(cells, found))) == {("A172", "missed"): 1}
 
 
-@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
-def test_sums_are_the_numbers_of_cells_and_detections_and_the_matrix_is_hotcocos(
-    tmp_path, iou_type
-):
+def test_sums_are_the_numbers_of_cells_and_detections_and_the_matrix_is_hotcocos(tmp_path):
     paths = write(tmp_path, *blobs(seed=1, n_images=6, per_image=30))
     found = match_files(*paths)
     truth, kept = found.truth, confident(found.records, threshold=0.3)
-    table = confusion_matrix(truth, kept, iou_type)
+    table = confusion_matrix(truth, kept)
     ids = [annotation["category_id"] for annotation in truth["annotations"]]
     assert list(table.sum(axis=1)[:-1]) == list(np.bincount(ids, minlength=9)[1:])
     assert table.drop(columns="missed").to_numpy().sum() == len(kept)
-    theirs = Matched(truth, kept).evaluation(iou_type, ["all"]).confusion_matrix()
+    theirs = Matched(truth, kept).evaluation(areas=["all"]).confusion_matrix()
     assert (table.to_numpy() == theirs["matrix"]).all()
-    assert (confusion_by_image(truth, kept, iou_type).sum(axis=0) == table.to_numpy()).all()
+    assert (count(truth, kept).confusion.sum(axis=0) == table.to_numpy()).all()
 
 
 def test_calibration_of_forty_scores():

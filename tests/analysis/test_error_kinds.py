@@ -82,7 +82,6 @@ def test_a_detection_on_a_crowd_region_is_no_error():
     assert table["n"].sum() == 0 and table.loc["class", "AP50"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
 @pytest.mark.parametrize(
     ("scene", "within"),
     [
@@ -92,11 +91,11 @@ def test_a_detection_on_a_crowd_region_is_no_error():
         (dict(seed=2, n_images=1, per_image=300), 0.5),  # where one detection fits several cells
     ],
 )
-def test_counts_and_gains_are_hotcocos(tmp_path, scene, within, iou_type):
+def test_counts_and_gains_are_hotcocos(tmp_path, scene, within):
     paths = write(tmp_path, *blobs(**scene))
     found = match_files(*paths)
-    theirs = found.evaluation(iou_type, ["all"]).tide_errors()
-    ours = decompose(found, iou_type).loc["all"]
+    theirs = found.evaluation(areas=["all"]).tide_errors()
+    ours = decompose(found).loc["all"]
     assert ours["AP50"].to_list() == pytest.approx([100 * theirs["ap_base"]] * 6)
     assert ours["n"].to_list() == [theirs["counts"][key] for key in HOTCOCO]
     gains = [100 * theirs["delta_ap"][key] for key in HOTCOCO]

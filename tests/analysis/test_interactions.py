@@ -32,7 +32,6 @@ def test_the_neighbours_of_three_cells_in_a_line():
     graph = neighbour_graph(line()[0])
     assert graph[["first", "second"]].to_numpy().tolist() == [[0, 1]]
     assert graph["distance"][0] == pytest.approx(5, abs=0.5)
-    assert len(neighbour_graph(line()[0], within=30)) == 2
 
 
 def test_what_is_measured_of_three_cells_in_a_line():

@@ -58,7 +58,7 @@ def test_one_slice_of_everything_is_the_ap50_of_one_culture(tmp_path):
     truth, found = blobs(seed=4, n_images=6, per_image=20, cultures=1)
     paths = write(tmp_path, truth, found)
     found = match_files(*paths)
-    table = ap_by(found, np.zeros(120), [0, np.inf], replicates=20)
+    table = ap_by(found, np.zeros(120), [0, np.inf])
     assert table["AP50"][0] == pytest.approx(evaluate(found)["segm"]["AP50"])
     assert table["AP50_low"][0] < table["AP50"][0] and table["n"][0] == 120
 
@@ -71,13 +71,13 @@ def test_slices_that_are_found_alike_have_the_same_ap_whatever_their_size():
     found = [detection("A172", GRID[i], 0.5, image) for image in range(4) for i in range(0, 30, 2)]
     false = [detection("A172", square(91, 91, 8), 0.5, image) for image in range(4)]
     found = [f | {"score": 0.9} for f in false for _ in range(15)] + found
-    table = ap_by(matched(cells, found, 4), values, [0, 1, 2], replicates=10)
+    table = ap_by(matched(cells, found, 4), values, [0, 1, 2])
     assert table["found"].tolist() == pytest.approx([50, 50])
     assert table["AP50"].tolist() == pytest.approx([100 * 0.5 * 51 / 101] * 2)
 
 
 def test_a_slice_of_few_cells_has_no_ap():
-    table = ap_by(matched(THREE_CELLS, ONE_WRONG_CLASS), [0, 0, 1], [0, 1, 2], replicates=5)
+    table = ap_by(matched(THREE_CELLS, ONE_WRONG_CLASS), [0, 0, 1], [0, 1, 2])
     assert table["n"].tolist() == [2, 1] and table["AP50"].isna().all()
 
 
