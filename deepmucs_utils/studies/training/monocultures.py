@@ -7,9 +7,11 @@ compare with?
 """
 
 import os
-import shutil
+from collections import Counter
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ import pandas as pd
 from hotcoco import mask as rle
 from tqdm import tqdm
 
-from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID, LABELS
+from deepmucs_utils.data.cultures import CATEGORIES, CATEGORY_ID, CULTURE_NAMES, LABELS
 from deepmucs_utils.data.livecell import CACHE, LiveCell, read_images, read_index
 from deepmucs_utils.data.masks import decode, segmentations
 from deepmucs_utils.errors import DeepMuCSError
@@ -48,9 +50,7 @@ class Windows:
 
     def cut(self, images):
         """The windows; the rows of ``images``, each once per window, with ``top, left, h, w``."""
-        windows = pd.DataFrame(
-            [row for image in images.to_dict("records") for row in self._of(image)]
-        )
+        windows = pd.concat([self._of(image) for _, image in images.iterrows()], ignore_index=True)
         if self.number is None:
             return windows
         shuffled = windows.sample(frac=1, random_state=np.random.default_rng(self.seed))
@@ -65,9 +65,10 @@ class Windows:
                 f"{image['file_name']}: {height} × {width} px hold no window of {h} × {w} px; take "
                 "a smaller window."
             )
-        for top in range(height % h // 2, height - h + 1, h):
-            for left in range(width % w // 2, width - w + 1, w):
-                yield image | {"top": top, "left": left, "h": h, "w": w}
+        tops = range(height % h // 2, height - h + 1, h)
+        lefts = range(width % w // 2, width - w + 1, w)
+        corners = pd.DataFrame(product(tops, lefts), columns=["top", "left"])
+        return corners.assign(**image, h=h, w=w)
 
 
 def write_monocultures(
@@ -107,38 +108,26 @@ def write_monocultures(
         raise DeepMuCSError(f"{out}: exists already; take another folder or remove this one.")
     images = read_images(livecell, split, cache)
     donors = images["file_name"].isin([] if without is None else _donors(without))
-    kept = images[~donors & (images["cells"] > 0)]
-    if cultures is not None:
-        kept = kept[kept["culture"].isin(cultures)]
+    wanted = images["culture"].isin(CULTURE_NAMES if cultures is None else cultures)
+    kept = images[~donors & (images["cells"] > 0) & wanted]
     if kept.empty:
         raise DeepMuCSError(
             f"{livecell.annotation_file(split)}: none of the {len(images)} images of the {split} "
             f"split is left{' that gave no donor' if donors.any() else ''}; take a root with more "
             f"images{', or compose a smaller set' if donors.any() else ''}."
         )
-    cells = read_index(livecell, split, cache)
-    cells = dict(iter(cells[cells["image_id"].isin(kept["image_id"])].groupby("image_id")))
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    try:
+    cells = dict(iter(read_index(livecell, split, cache).groupby("image_id")))
+    recipe = {"set": "monocultures", "split": split, "window": windows.size, "seed": windows.seed}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as partial:
+        partial = Path(partial) / out.name
         (partial / "images").mkdir(parents=True)
-        content = _write_images(partial, livecell, windows.cut(kept), cells)
-        counts = pd.Series(
-            [CATEGORIES[cell["category_id"] - 1]["name"] for cell in content["annotations"]]
-        )
-        recipe = {
-            "set": "monocultures",
-            "split": split,
-            "images": len(content["images"]),
-            "cells": counts.value_counts(sort=False).to_dict(),
-            "left_out_as_donors": int(donors.sum()),
-            "window": windows.size,
-            "seed": windows.seed,
-        }
+        content = _write_images(partial / "images", livecell, windows.cut(kept), cells)
+        counts = Counter(CULTURE_NAMES[cell["category_id"] - 1] for cell in content["annotations"])
+        recipe |= {"images": len(content["images"]), "cells": counts}
         write_json(partial / "annotations.json", content, indent=None)
-        write_json(partial / "recipe.json", recipe)
+        write_json(partial / "recipe.json", recipe | {"left_out_as_donors": int(donors.sum())})
         os.replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return out
 
 
@@ -157,32 +146,26 @@ def _write_images(folder, livecell, windows, cells):
     for number, one in enumerate(progress):
         inside = np.s_[one["top"] : one["top"] + one["h"], one["left"] : one["left"] + one["w"]]
         name = f"{number:06d}.png"
-        pixels = livecell.image(one["file_name"])[inside]
-        if not cv2.imwrite(str(folder / "images" / name), pixels):
-            raise DeepMuCSError(f"{folder / 'images' / name}: cannot be written; free some space.")
+        if not cv2.imwrite(str(folder / name), livecell.image(one["file_name"])[inside]):
+            raise DeepMuCSError(f"{folder / name}: cannot be written; free some space.")
+        entry = {"id": number, "file_name": name, "height": one["h"], "width": one["w"]}
         block = f"{one['culture']} {one['well']}"
-        size = {"height": one["h"], "width": one["w"]}
-        origin = {"block": block, "source": one["file_name"]}
-        images.append({"id": number, "file_name": name} | size | origin)
+        images.append(entry | {"block": block, "source": one["file_name"]})
         own = cells[one["image_id"]]
         for segmentation, crowd in zip(segmentations(own), own["iscrowd"], strict=True):
             whole = decode(segmentation, (one["height"], one["width"]))
-            if whole[inside].any():
-                ids = {"id": len(annotations) + 1, "image_id": number}
-                ids["category_id"] = CATEGORY_ID[one["culture"]]
-                annotations.append(ids | _annotation(whole[inside], whole.sum(), crowd))
+            code, area = rle.encode(np.asfortranarray(whole[inside], np.uint8)), whole[inside].sum()
+            cell = {
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": CATEGORY_ID[one["culture"]],
+                "bbox": rle.to_bbox(code),
+                "area": area,
+                "iscrowd": int(crowd or area < LEAST_VISIBLE * whole.sum()),
+                "segmentation": code | {"counts": code["counts"].decode()},
+            }
+            annotations += [cell] if area else []
     return {"images": images, "annotations": annotations, "categories": CATEGORIES}
-
-
-def _annotation(visible, whole_area, crowd):
-    code = rle.encode(np.asfortranarray(visible, np.uint8))
-    area = int(visible.sum())
-    return {
-        "bbox": np.asarray(rle.toBbox(code)).ravel().tolist(),
-        "area": area,
-        "iscrowd": int(crowd or area < LEAST_VISIBLE * whole_area),
-        "segmentation": {"size": list(visible.shape), "counts": code["counts"].decode()},
-    }
 
 
 def scene_table(results):
@@ -200,13 +183,17 @@ def scene_table(results):
         ``AP``, ``AP50`` (mean over the cultures), ``AP pooled``, ``AP50 pooled`` (all cultures one
         class); and ``images`` and ``cells`` under ``test``.
     """
-    rows = {}
-    for name, metrics in results.items():
-        row = {("test", key): metrics[f"n_{key}"] for key in ("images", "cells")}
-        for task, iou_type in (("segmentation", "segm"), ("detection", "bbox")):
-            for end, values in (("", metrics[iou_type]), (" pooled", metrics["pooled"][iou_type])):
-                row |= {(task, key + end): values[key] for key in ("AP", "AP50")}
-        rows[name] = row
+    tasks = {"segmentation": "segm", "detection": "bbox"}
+    rows = {
+        name: {("test", key): metrics[f"n_{key}"] for key in ("images", "cells")}
+        | {
+            (task, key + end): values[iou_type][key]
+            for task, iou_type in tasks.items()
+            for end, values in (("", metrics), (" pooled", metrics["pooled"]))
+            for key in ("AP", "AP50")
+        }
+        for name, metrics in results.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -223,18 +210,18 @@ def count_windows(folder):
         One row per culture (its name in print): ``windows``, ``images`` that they were cut from,
         ``wells``, ``cells`` that count, ``cells a window`` (mean) and ``most`` in a window.
     """
-    truth = read_ground_truth(Path(folder) / "annotations.json")
+    truth = read_ground_truth(folder)
     images = pd.DataFrame(truth["images"]).set_index("id")
-    counts = pd.Series([a["image_id"] for a in truth["annotations"] if not a.get("iscrowd")])
-    images["cells"] = counts.value_counts().reindex(images.index, fill_value=0)
-    by_culture = images.groupby(images["block"].str.split().str[0])
-    table = by_culture.agg(
+    cells = pd.DataFrame(truth["annotations"]).query("iscrowd == 0")
+    images["cells"] = cells["image_id"].value_counts().reindex(images.index, fill_value=0)
+    table = images.groupby(images["block"].str.split().str[0]).agg(
         windows=("file_name", "size"),
         images=("source", "nunique"),
         wells=("block", "nunique"),
         cells=("cells", "sum"),
         mean=("cells", "mean"),
         most=("cells", "max"),
-    ).rename(columns={"mean": "cells a window"})
+    )
     order = [name for name in LABELS if name in table.index]
-    return table.loc[order].rename(index=LABELS).rename_axis("culture")
+    table = table.loc[order].rename(index=LABELS, columns={"mean": "cells a window"})
+    return table.rename_axis("culture")
