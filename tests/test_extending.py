@@ -12,6 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "book" / "extending.md").read_text(encoding="utf-8")
+RECIPES = "from deepmucs_utils.generation.recipes import get_recipe"
 EDIT = re.compile(r"```diff\n\+\+\+ (.*)\n (.*)\n\+(.*)\n```")  # file, line before, new line
 
 
@@ -59,6 +60,8 @@ def code(*titles):
 def test_a_culture_a_recipe_and_a_metric_are_added(copy):
     (copy / "example.py").write_text(code("A culture", "A recipe", "A metric"), encoding="utf-8")
     assert "'HeLa': np.float64(100.0)" in run(copy, "example.py")
+    # The published sets are what they were: they have no such culture.
+    assert "HeLa" not in run(copy, "-c", f"{RECIPES}; print(get_recipe('Demo_test').cells)")
     files = ["HeLa_test/annotations.json", "HeLa_test/predictions.json"]
     table = run(copy, "-m", "deepmucs_utils.cli", "evaluate", *files, "--out", "metrics")
     assert re.search(r"segm\s+AP90\s+n\s+32\s+100\.00", table)

@@ -192,7 +192,7 @@ def get_recipe(
 
 def _published(recipe, kept, named, share):
     """A share of the counts of a published set."""
-    counts = {culture: int(PUBLISHED.loc[named.source, culture]) for culture in kept}
+    counts = {c: int(PUBLISHED.loc[named.source, c]) for c in kept if c in PUBLISHED}
     cells = scale_counts(counts, share)
     notes = [] if share == 1 else [f"{named.source} at {share} of its published counts"]
     if recipe.name == "Demo_test" and share == Fraction(named.share):
