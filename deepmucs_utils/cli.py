@@ -309,8 +309,8 @@ def interactions(ground_truth, predictions, threshold, out, **options):
 
     The cells are those of GT (COCO json) or, on the same images, of PRED (a COCO results list).
     """
+    from deepmucs_utils.analysis.counting import confident
     from deepmucs_utils.analysis.interactions import find_interactions
-    from deepmucs_utils.analysis.operating_point import confident
     from deepmucs_utils.analysis.shapes import read_fields
     from deepmucs_utils.evaluation.records import read_ground_truth, read_predictions
     from deepmucs_utils.evaluation.tables import write_tables

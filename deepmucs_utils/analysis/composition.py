@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from deepmucs_utils.analysis.confusion import Counts
+from deepmucs_utils.analysis.counting import Counts
 from deepmucs_utils.errors import DeepMuCSError
 
 LEAST_CELLS = 50  # of a field whose composition is compared: below, chance alone decides
@@ -223,31 +223,24 @@ def shift_mixes(counts, correction, mixes) -> pd.DataFrame:
         and ``predicted_error, corrected_error`` (root mean square differences from the truth); NaN
         where no cell was left to give a fraction.
     """
-    rng = np.random.default_rng(0)
-    total = counts.confusion.sum(axis=0)
+    rng, total = np.random.default_rng(0), counts.confusion.sum(axis=0)
     tables = []
     for name, mix in mixes.items():
         share = _share([mix.get(culture, 0) for culture in counts.cultures])
-        predicted, corrected = [], []
-        for _ in range(REPLICATES):
-            named = np.zeros(len(share), int)
-            for culture, n in enumerate(rng.multinomial(SHIFTED_CELLS, share)):
-                if n and not total[culture].any():
-                    raise DeepMuCSError(
-                        f"mix {name}: the set holds no {counts.cultures[culture]} to draw from; "
-                        "take cultures that it holds."
-                    )
-                if n:
-                    named += rng.multinomial(n, _share(total[culture]))[:-1]
-            false = counts.confusion[
-                rng.integers(len(counts.confusion), size=SHIFTED_FIELDS), -1, :-1
-            ]
-            named += false.sum(axis=0)
-            predicted.append(_share(named))
-            corrected.append(_share(correction.apply(named, SHIFTED_FIELDS)))
+        cells = rng.multinomial(SHIFTED_CELLS, share, size=REPLICATES)
+        images = rng.integers(len(counts.confusion), size=(REPLICATES, SHIFTED_FIELDS))
+        named = counts.confusion[images, -1, :-1].sum(axis=1)
+        for culture in np.flatnonzero(share):
+            if not total[culture].any():
+                raise DeepMuCSError(
+                    f"mix {name}: the set holds no {counts.cultures[culture]} to draw from; take "
+                    "cultures that it holds."
+                )
+            named += rng.multinomial(cells[:, culture], _share(total[culture]))[:, :-1]
+        corrected = [correction.apply(row, SHIFTED_FIELDS) for row in named]
         table = {"mix": name, "culture": counts.cultures, "true": share}
-        for kind, drawn in (("predicted", predicted), ("corrected", corrected)):
-            drawn = pd.DataFrame(drawn)  # its means leave NaN out
+        for kind, drawn in (("predicted", named), ("corrected", corrected)):
+            drawn = pd.DataFrame([_share(row) for row in drawn])  # its means leave NaN out
             table[kind] = drawn.mean()
             table[f"{kind}_error"] = ((drawn - share) ** 2).mean() ** 0.5
         tables.append(pd.DataFrame(table))

@@ -6,6 +6,9 @@ distinguishes them by how far out they lie.
 """
 
 import numpy as np
+from scipy.stats import rankdata
+
+LEVEL = 0.05  # of tests and envelopes
 
 
 def extremeness(curves):
@@ -29,20 +32,16 @@ def _ranks(values):
     """Continuous ranks from below: in (j − 1, j) for the j-th smallest, as it lies between its
     neighbours; the middle of their ranks for equal values; for a single smallest one the smaller,
     the further away it lies."""
-    size = values.size
     order = np.argsort(values, kind="stable")
-    y = values[order]
-    first = np.searchsorted(y, y, "left")
-    last = np.searchsorted(y, y, "right")  # one beyond the group of equal values
-    ranks = (first + last) / 2.0
-    inner = np.flatnonzero((last - first == 1) & (first > 0) & (last < size))
+    y, ranks = values[order], rankdata(values)[order] - 0.5
+    differs = np.concatenate([[True], np.diff(y) > 0, [True]])
+    single = differs[:-1] & differs[1:]
+    inner = np.flatnonzero(single[1:-1]) + 1
     ranks[inner] = inner + (y[inner] - y[inner - 1]) / (y[inner + 1] - y[inner - 1])
-    if size > 1 and last[0] == 1:
+    if y.size > 1 and single[0]:
         spread = y[-1] - y[1]
         ranks[0] = np.exp(-(y[1] - y[0]) / spread) if spread else 0.0
-    result = np.empty(size)
-    result[order] = ranks
-    return result
+    return ranks[np.argsort(order)]
 
 
 def curve_p(curves):
@@ -62,23 +61,22 @@ def curve_p(curves):
     return float((central <= central[0]).mean())
 
 
-def envelope(curves, level=0.05):
+def envelope(curves):
     """Global envelope: the range of the curves that are not among the most extreme ones.
 
     Parameters
     ----------
     curves : ndarray, shape (S, m)
-    level : float
-        Under chance a curve leaves the envelope, anywhere, in this share of sets, or fewer where
-        curves are equally extreme.
 
     Returns
     -------
     low, high : ndarray, shape (m,)
+        Under chance a curve leaves the envelope, anywhere, in a share `LEVEL` of sets, or fewer
+        where curves are equally extreme.
     """
     central = extremeness(curves)
     at_least = np.searchsorted(np.sort(central), central, "right") / central.size
-    kept = np.asarray(curves)[at_least > level]
+    kept = np.asarray(curves)[at_least > LEVEL]
     return kept.min(axis=0), kept.max(axis=0)
 
 
@@ -97,6 +95,4 @@ def holm(p_values):
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values, kind="stable")
     corrected = np.maximum.accumulate(p_values[order] * (p_values.size - np.arange(p_values.size)))
-    result = np.empty_like(p_values)
-    result[order] = np.minimum(corrected, 1)
-    return result
+    return np.minimum(corrected, 1)[np.argsort(order)]

@@ -19,7 +19,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from deepmucs_utils.analysis.envelopes import curve_p, envelope, holm
+from deepmucs_utils.analysis.envelopes import LEVEL, curve_p, envelope, holm
 from deepmucs_utils.analysis.shapes import boundary_distances, place_at_random
 from deepmucs_utils.errors import DeepMuCSError
 
@@ -79,14 +79,12 @@ class Interactions:
     neighbours: pd.DataFrame
 
 
-def neighbour_graph(field, within=NEIGHBOUR) -> pd.DataFrame:
-    """Pairs of cells whose outlines are close.
+def neighbour_graph(field) -> pd.DataFrame:
+    """Pairs of cells whose outlines are at most `NEIGHBOUR` px apart.
 
     Parameters
     ----------
     field : Field
-    within : float
-        Px.
 
     Returns
     -------
@@ -96,7 +94,7 @@ def neighbour_graph(field, within=NEIGHBOUR) -> pd.DataFrame:
     if not field.shapes:
         return pd.DataFrame({"first": [], "second": [], "distance": []})
     distance = boundary_distances(field.discs(), field.first_disc)
-    first, second = np.nonzero(np.triu(distance <= within, 1))
+    first, second = np.nonzero(np.triu(distance <= NEIGHBOUR, 1))
     return pd.DataFrame({"first": first, "second": second, "distance": distance[first, second]})
 
 
@@ -164,8 +162,7 @@ def _measure_image(field, cultures, stream, replacements, hidden):
         distance = boundary_distances(discs, field.first_disc)
         place = np.searchsorted(EDGES, distance[first, second], side="right") - 1
         inside = place < bins
-        at = np.ravel_multi_index((*pair[:, inside], place[inside]), (k, k, bins))
-        table[..., :bins] = np.bincount(at, minlength=k * k * bins).reshape(k, k, bins)
+        np.add.at(table, (*pair[:, inside], place[inside]), 1)
         for culture in range(k):
             near = distance[:, code == culture].min(axis=1, initial=np.inf)
             known = np.isfinite(near)
@@ -174,17 +171,13 @@ def _measure_image(field, cultures, stream, replacements, hidden):
     return result
 
 
-def find_interactions(
-    fields, replacements=199, seed=0, hidden=0.0, jobs=1, level=0.05
-) -> Interactions:
+def find_interactions(fields, replacements=199, seed=0, hidden=0.0, jobs=1) -> Interactions:
     """Test every pair of cultures of a set against chance.
 
     Parameters
     ----------
     fields, replacements, seed, hidden, jobs
         See `measure_fields`. With R re-placements no p value is below 1 / (R + 1).
-    level : float
-        Level of the envelopes and of the findings.
 
     Returns
     -------
@@ -197,12 +190,11 @@ def find_interactions(
         counts = measured.pairs[:, a, b]
         names = {"first": measured.cultures[a], "second": measured.cultures[b]}
         observed, expected = counts[0], counts[1:].mean(axis=0)
-        low, high = envelope(counts, level)
-        curve = names | {"low": EDGES[:-1], "high": EDGES[1:]}
-        curve |= {"pairs": observed, "expected": expected}
+        curve = {"low": EDGES[:-1], "high": EDGES[1:], "pairs": observed, "expected": expected}
         with np.errstate(invalid="ignore", divide="ignore"):
-            curve |= {"g": observed / expected, "g_low": low / expected, "g_high": high / expected}
-        curves.append(pd.DataFrame(curve))
+            quotients = np.array([observed, *envelope(counts)]) / expected
+        curve |= dict(zip(("g", "g_low", "g_high"), quotients, strict=True))
+        curves.append(pd.DataFrame(names | curve))
         test = {"pairs": observed.sum(), "close": observed[close].sum()}
         test |= {"expected": expected[close].sum(), "p": curve_p(counts)}
         tests.append(names | test)
@@ -210,7 +202,7 @@ def find_interactions(
     tests.insert(5, "ratio", tests["close"] / tests["expected"].replace(0, np.nan))
     tests["p_holm"] = holm(tests["p"])
     direction = np.where(tests["ratio"] > 1, "attraction", "repulsion")
-    tests["finding"] = np.where(tests["p_holm"] <= level, direction, "none found")
+    tests["finding"] = np.where(tests["p_holm"] <= LEVEL, direction, "none found")
     return Interactions(
         pd.concat(curves, ignore_index=True),
         tests,

@@ -6,9 +6,14 @@ import numpy as np
 import pandas as pd
 
 from deepmucs_utils.analysis.composition import agreement, corrected_composition, fractions
-from deepmucs_utils.analysis.confusion import calibration, confusion_matrix, count
+from deepmucs_utils.analysis.counting import (
+    best_threshold,
+    calibration,
+    confident,
+    confusion_matrix,
+    count,
+)
 from deepmucs_utils.analysis.error_kinds import decompose
-from deepmucs_utils.analysis.operating_point import best_threshold, confident
 from deepmucs_utils.analysis.per_image import image_table
 from deepmucs_utils.analysis.surroundings import (
     EDGES,

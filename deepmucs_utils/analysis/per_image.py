@@ -7,8 +7,8 @@ each. Here every image has that number, and those that are shown are chosen by a
 import numpy as np
 import pandas as pd
 
+from deepmucs_utils.analysis.counting import confident
 from deepmucs_utils.analysis.error_kinds import ERRORS, label_errors
-from deepmucs_utils.analysis.operating_point import confident
 from deepmucs_utils.data.cultures import LABELS
 from deepmucs_utils.evaluation.matching import Matched, average_precision
 
@@ -43,7 +43,7 @@ def image_table(matched, threshold) -> pd.DataFrame:
     ----------
     matched : Matched
     threshold : float
-        Errors are those of the detections that `operating_point.confident` keeps; AP50 is that of
+        Errors are those of the detections that `counting.confident` keeps; AP50 is that of
         all detections.
 
     Returns

@@ -59,14 +59,14 @@ class Shape:
     @cached_property
     def turned(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """The shape in the eight symmetries of the square: pairs of mask and discs."""
-        variants = []
-        last = self.mask.shape[1] - 1
-        mirrored = self.mask[:, ::-1], self.discs * (1, -1, 1) + (0, last, 0)
-        for mask, discs in ((self.mask, self.discs), mirrored):
-            for _ in range(4):
-                variants.append((np.ascontiguousarray(mask), discs))
+        variants, mask, discs = [], self.mask, self.discs
+        for turn in range(8):
+            variants.append((np.ascontiguousarray(mask), discs))
+            last = mask.shape[1] - 1
+            mask, discs = np.rot90(mask), discs[:, [1, 0, 2]] * (-1, 1, 1) + (last, 0, 0)
+            if turn == 3:  # back in its first place: the other four are of its mirror image
                 last = mask.shape[1] - 1
-                mask, discs = np.rot90(mask), discs[:, [1, 0, 2]] * (-1, 1, 1) + (last, 0, 0)
+                mask, discs = mask[:, ::-1], discs * (1, -1, 1) + (0, last, 0)
         return variants
 
 
@@ -115,7 +115,7 @@ def read_fields(ground_truth, records=None) -> list[Field]:
     ground_truth : dict
         From `read_ground_truth`.
     records : list of dict, optional
-        Detections that count, from `operating_point.confident`; by default the ground truth's own
+        Detections that count, from `counting.confident`; by default the ground truth's own
         cells without crowd regions. Where two overlap, the pixels go to the higher score.
 
     Returns
@@ -135,9 +135,9 @@ def read_fields(ground_truth, records=None) -> list[Field]:
             mask = decode(record["segmentation"], size) & ~taken
             if mask.any():
                 taken |= mask
-                rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-                shapes.append(Shape(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
-                corners.append((rows[0], columns[0]))
+                box = ndimage.find_objects(mask.view(np.uint8))[0]
+                shapes.append(Shape(mask[box]))
+                corners.append([side.start for side in box])
                 cultures.append(names[record["category_id"]])
         corners = np.array(corners, int).reshape(-1, 2)
         fields.append(Field(size, tuple(shapes), corners, np.array(cultures, object)))
@@ -230,8 +230,6 @@ def _places(rng, size, shape):
 def _fits(below, areas, visible, hidden):
     """Whether a cell may lie on these pixels of other cells (-1: of none)."""
     covered = below[below >= 0]
-    if not covered.size:
-        return True
     if covered.size > hidden * below.size:
         return False
     lost = np.bincount(covered, minlength=areas.size)

@@ -42,7 +42,7 @@ def confusion(ax: Axes, table) -> None:
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame of int
-        From `confusion.confusion_matrix`. Rows without an entry are left out.
+        From `counting.confusion_matrix`. Rows without an entry are left out.
     """
     table = table[table.any(axis=1)].rename(index=LABELS, columns=LABELS)
     share = table.div(table.sum(axis=1), axis=0)
@@ -60,7 +60,7 @@ def calibration(ax: Axes, table) -> None:
     ----------
     ax : matplotlib.axes.Axes
     table : DataFrame
-        From `confusion.calibration`.
+        From `counting.calibration`.
     """
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     ax.plot(table["score"], table["right"], "o-", color="0.2")

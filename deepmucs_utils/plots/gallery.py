@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepmucs_utils.analysis.counting import confident
 from deepmucs_utils.analysis.error_kinds import ERRORS
-from deepmucs_utils.analysis.operating_point import confident
 from deepmucs_utils.analysis.per_image import image_table
 from deepmucs_utils.data.cultures import COLOURS, LABELS
 from deepmucs_utils.data.livecell import read_image
@@ -39,7 +39,7 @@ def write_gallery(
     models : dict of str to Matched
         Predictions of each model on that set; the first three have a colour of their own.
     thresholds : dict of str to float
-        Smallest score that is shown, by the model's name; see `operating_point.best_threshold`.
+        Smallest score that is shown, by the model's name; see `counting.best_threshold`.
     path : path-like
         The HTML file.
 

@@ -13,7 +13,7 @@ from deepmucs_utils.analysis.composition import (
     learn_correction,
     shift_mixes,
 )
-from deepmucs_utils.analysis.confusion import Counts, count
+from deepmucs_utils.analysis.counting import Counts, count
 from deepmucs_utils.errors import DeepMuCSError
 from tests.coco_scenes import ONE_WRONG_CLASS, THREE_CELLS, loaded
 

@@ -35,7 +35,7 @@ def test_a_single_number_is_tested_from_both_sides():
 
 def test_the_envelope_leaves_out_the_share_of_curves_that_was_asked_for():
     curves = np.random.default_rng(0).normal(size=(200, 10))
-    low, high = envelope(curves, level=0.05)
+    low, high = envelope(curves)
     outside = ((curves < low) | (curves > high)).any(axis=1)
     assert outside.sum() == 10
 

@@ -1,5 +1,12 @@
-"""Which culture is taken for which, what is missed or false, and are the scores calibrated?"""
+"""From ranked detections to counted cells: a threshold, one name for each cell, and the confusions.
 
+AP evaluates the whole ranking. Counting cells needs a list of them: detections below a threshold
+are left out, and where two of them claim the same pixels, as when a model gives one cell two
+names, the one with the higher score stays. Then it is known which culture is taken for which, what
+is missed or false, and whether the scores are calibrated.
+"""
+
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +18,63 @@ from deepmucs_utils.evaluation.metrics import MIN_BIN
 from deepmucs_utils.evaluation.records import by_image, culture_names
 
 BINS = 10  # of the score, for its calibration
+
+
+def best_threshold(matched) -> tuple[float, float]:
+    """Score at which precision and recall are best together; to be chosen on a validation set.
+
+    Parameters
+    ----------
+    matched : Matched
+
+    Returns
+    -------
+    threshold : float
+        Smallest score to keep. Of the scores with the best F1 the highest; infinity, so that
+        nothing is kept, where no detection is right.
+    f1 : float
+        Harmonic mean of precision and recall there, all cultures together, between 0 and 1; a
+        detection is right if it has the cell's culture and an IoU of at least 0.5 with it.
+    """
+    ranking = matched.ranking()
+    counted = ranking.counted[0]
+    right = np.cumsum(ranking.hit[0][counted])
+    if not right.any():
+        return math.inf, 0.0
+    f1 = pd.Series(2 * right / (np.arange(1, right.size + 1) + ranking.cells.sum()))
+    f1 = f1.groupby(ranking.score[counted]).last()  # equal scores come in together
+    best = f1[f1 == f1.max()]
+    return float(best.index[-1]), float(best.iloc[-1])
+
+
+def confident(predictions, threshold) -> list[dict]:
+    """Detections to count: above a threshold, and one for each object.
+
+    Parameters
+    ----------
+    predictions : list of dict
+        From `read_predictions`.
+    threshold : float
+        Smallest score to keep.
+
+    Returns
+    -------
+    list of dict
+        In the order of the results list. A detection is dropped when its mask has an IoU of 0.5 or
+        more with a kept one of a higher score, of whatever culture.
+    """
+    kept = []
+    records = enumerate(predictions)
+    sure = [record | {"place": place} for place, record in records if record["score"] >= threshold]
+    for found in by_image(sure).values():
+        found = sorted(found, key=lambda record: -record["score"])
+        claimed = overlaps(found, found) >= FOUND
+        standing = np.ones(len(found), bool)
+        for row, record in enumerate(found):
+            if standing[row]:
+                standing[row + 1 :] &= ~claimed[row, row + 1 :]
+                kept.append(record["place"])
+    return [predictions[place] for place in sorted(kept)]
 
 
 @dataclass(frozen=True)
@@ -70,7 +134,7 @@ def count(ground_truth, kept) -> Counts:
     ground_truth : dict
         From `read_ground_truth`.
     kept : list of dict
-        Detections that count, from `operating_point.confident`.
+        Detections that count, from `confident`.
 
     Returns
     -------

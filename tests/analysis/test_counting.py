@@ -1,10 +1,15 @@
-"""Every cell and every detection is counted once in the confusion matrix; scores are calibrated."""
+"""Cells are counted once each, at the best score; every one is in the confusion matrix."""
 
 import numpy as np
 import pytest
 
-from deepmucs_utils.analysis.confusion import calibration, confusion_matrix, count
-from deepmucs_utils.analysis.operating_point import confident
+from deepmucs_utils.analysis.counting import (
+    best_threshold,
+    calibration,
+    confident,
+    confusion_matrix,
+    count,
+)
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.evaluation.matching import Matched, match_files
 from tests.coco_scenes import (
@@ -88,3 +93,35 @@ def test_a_score_on_the_edge_of_two_bins_belongs_to_the_upper_one():
 def test_without_detections_there_is_nothing_to_calibrate():
     table, error = calibration(matched(THREE_CELLS, []))
     assert table["n"].sum() == 0 and np.isnan(error)
+
+
+def test_the_threshold_lies_at_the_best_f1():
+    """Right at 0.9 and 0.8, wrong at 0.7: two of two are right, two of three cells are found."""
+    assert best_threshold(matched(THREE_CELLS, ONE_WRONG_CLASS)) == (0.8, pytest.approx(4 / 5))
+
+
+def test_equal_scores_come_in_together():
+    found = [detection("A172", place, 0.5) for place in THREE]
+    found += [detection("A172", square(80, 80), 0.5)]
+    assert best_threshold(matched(THREE_CELLS, found)) == (0.5, pytest.approx(6 / 7))
+
+
+def test_where_no_detection_is_right_none_is_kept():
+    for found in ([], [detection("BV2", THREE[0], 0.9)]):
+        threshold, f1 = best_threshold(matched(THREE_CELLS, found))
+        assert f1 == 0 and confident(found, threshold) == []
+
+
+def test_of_two_names_for_one_cell_the_higher_score_stays():
+    first, second = detection("A172", THREE[0], 0.6), detection("BV2", square(11, 10), 0.9)
+    elsewhere = detection("A172", THREE[1], 0.7)
+    assert confident([first, elsewhere, second], threshold=0) == [elsewhere, second]
+    assert confident([first, elsewhere], threshold=0.65) == [elsewhere]
+    assert confident([first | {"image_id": 1}, second], 0) == [first | {"image_id": 1}, second]
+    assert confident([], 0) == []
+
+
+def test_what_a_dropped_detection_covered_is_free_again():
+    """The middle of three overlapping squares goes; the third overlaps only the middle by half."""
+    chain = [detection("A172", square(10 + 3 * i, 10), 0.9 - 0.1 * i) for i in range(3)]
+    assert confident(chain, 0) == [chain[0], chain[2]]
