@@ -6,7 +6,6 @@ names, the one with the higher score stays. Then it is known which culture is ta
 is missed or false, and whether the scores are calibrated.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +39,7 @@ def best_threshold(matched) -> tuple[float, float]:
     counted = ranking.counted[0]
     right = np.cumsum(ranking.hit[0][counted])
     if not right.any():
-        return math.inf, 0.0
+        return np.inf, 0.0
     f1 = pd.Series(2 * right / (np.arange(1, right.size + 1) + ranking.cells.sum()))
     f1 = f1.groupby(ranking.score[counted]).last()  # equal scores come in together
     best = f1[f1 == f1.max()]
@@ -170,8 +169,12 @@ def _take(overlap):
     return taken
 
 
-def confusion_matrix(ground_truth, kept) -> pd.DataFrame:
-    """The set's confusion matrix: the sum of what `count` gives, with names.
+def confusion_matrix(counts) -> pd.DataFrame:
+    """The set's confusion matrix, with names.
+
+    Parameters
+    ----------
+    counts : Counts
 
     Returns
     -------
@@ -179,7 +182,6 @@ def confusion_matrix(ground_truth, kept) -> pd.DataFrame:
         Rows the true cultures and ``"false"``; columns the predicted ones and ``"missed"``. Row
         sums are the numbers of cells, column sums those of detections.
     """
-    counts = count(ground_truth, kept)
     rows, columns = [*counts.cultures, "false"], [*counts.cultures, "missed"]
     return pd.DataFrame(
         counts.confusion.sum(axis=0),

@@ -115,11 +115,8 @@ def _kinds(overlap, same, found):
     name = elsewhere >= FOUND
     again = taken.max(axis=1) >= FOUND
     nothing = overlap.max(axis=1) < NOTHING
-    kinds = np.select(
-        [place, name, again, nothing],
-        ["localisation", "class", "duplicate", "background"],
-        "both",
-    )
+    names = ["localisation", "class", "duplicate", "background"]
+    kinds = np.select([place, name, again, nothing], names, "both")
     aims = np.select([place, name], [of_culture.argmax(axis=1), of_others.argmax(axis=1)], -1)
     return kinds, aims
 

@@ -5,23 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepmucs_utils.analysis.composition import agreement, corrected_composition, fractions
-from deepmucs_utils.analysis.counting import (
-    best_threshold,
-    calibration,
-    confident,
-    confusion_matrix,
-    count,
-)
+from deepmucs_utils.analysis import composition, counting, surroundings
 from deepmucs_utils.analysis.error_kinds import decompose
 from deepmucs_utils.analysis.per_image import image_table
-from deepmucs_utils.analysis.surroundings import (
-    EDGES,
-    ap_by,
-    cell_properties,
-    cells_by_bin,
-    precision_recall,
-)
 from deepmucs_utils.evaluation.metrics import evaluate, per_class_table
 
 
@@ -64,29 +50,30 @@ def analyse_model(matched, val=None, provenance=None, threshold=None) -> dict[st
     truth, source = matched.truth, "given"
     if threshold is None:
         source = "best F1 on val" if val else "default"
-        threshold = best_threshold(val)[0] if val else 0.5
-    kept = confident(matched.records, threshold)
-    calibrated, error = calibration(matched)
-    counts = count(truth, kept)
-    by_image = fractions(counts)
+        threshold = counting.best_threshold(val)[0] if val else 0.5
+    calibrated, error = counting.calibration(matched)
+    counts = counting.count(truth, counting.confident(matched.records, threshold))
+    by_image = composition.fractions(counts)
     tables = {
         "per_class": per_class_table(evaluate(matched)),
-        "cells_by_bin": cells_by_bin(truth),
-        "precision_recall": precision_recall(matched),
-        "confusion": confusion_matrix(truth, kept),
+        "cells_by_bin": surroundings.cells_by_bin(truth),
+        "precision_recall": surroundings.precision_recall(matched),
+        "confusion": counting.confusion_matrix(counts),
         "calibration": calibrated,
         "errors": decompose(matched),
         "images": image_table(matched, threshold),
         "fractions": by_image,
-        "agreement": agreement(by_image),
+        "agreement": composition.agreement(by_image),
     }
-    properties = cell_properties(truth, provenance)
-    for name, edges in EDGES.items():
+    properties = surroundings.cell_properties(truth, provenance)
+    for name, edges in surroundings.EDGES.items():
         if not properties[name].isna().any():
-            tables[f"ap_by_{name}"] = ap_by(matched, properties[name], edges)
+            tables[f"ap_by_{name}"] = surroundings.ap_by(matched, properties[name], edges)
     if val:
-        of_val = count(val.truth, confident(val.records, threshold))
+        of_val = counting.count(val.truth, counting.confident(val.records, threshold))
         present = np.array(of_val.cultures)[of_val.true.any(axis=0)].tolist()
-        tables["composition"] = corrected_composition(counts.keep(present), of_val.keep(present))
+        tables["composition"] = composition.corrected_composition(
+            counts.keep(present), of_val.keep(present)
+        )
     settings = {"threshold": threshold, "threshold_from": source, "calibration_error": error}
     return tables | {"settings": pd.DataFrame([settings])}

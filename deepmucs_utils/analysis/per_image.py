@@ -60,11 +60,10 @@ def image_table(matched, threshold) -> pd.DataFrame:
         [(image["id"], image.get("file_name", str(image["id"]))) for image in kept.truth["images"]],
         columns=["image_id", "file_name"],
     )
-    by_image = labelled.cells.groupby("image")["culture"]
+    numbers = labelled.cells.groupby("image")["culture"].agg(cells="size", cultures="nunique")
+    numbers = numbers.reindex(images.index, fill_value=0)
     counts = pd.crosstab(labelled.faults["image"], labelled.faults["error"])
     counts = counts.reindex(index=images.index, columns=list(ERRORS), fill_value=0)
-    numbers = pd.DataFrame({"cells": by_image.size(), "cultures": by_image.nunique()})
-    numbers = numbers.reindex(images.index, fill_value=0)
     table = images.join(numbers).assign(AP50=image_ap50(matched)).join(counts)
     table["dominant"] = counts.idxmax(axis=1).where(counts.any(axis=1), "")
     faults = dict(iter(labelled.faults.groupby(["image", "error"])))

@@ -8,11 +8,10 @@ set had as many of these cells as it has cells at all. Slices can then be compar
 import numpy as np
 import pandas as pd
 
+from deepmucs_utils.data.livecell import AREA_LIMITS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import (
-    LARGE,
     RECALLS,
-    SMALL,
     ClassMatches,
     average_precision,
     cell_table,
@@ -57,8 +56,7 @@ def cell_properties(ground_truth, provenance=None) -> pd.DataFrame:
     """
     cells, images = cell_table(ground_truth), ground_truth["images"]
     boxes = np.array([a["bbox"] for a in ground_truth["annotations"]], float).reshape(-1, 4)
-    sizes = np.array([(image["width"], image["height"]) for image in images])
-    size = sizes[cells["image"]].reshape(-1, 2)
+    size = np.array([(image["width"], image["height"]) for image in images])[cells["image"]]
     low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     border = np.minimum(low, size - high).min(axis=1, initial=np.inf)
     centre = (low + high) / 2
@@ -66,7 +64,7 @@ def cell_properties(ground_truth, provenance=None) -> pd.DataFrame:
     for rows in cells.groupby("image").indices.values():
         distance = np.linalg.norm(centre[rows][:, None] - centre[rows], axis=2)
         density[rows] = (distance <= SURROUNDINGS).sum(axis=1) - 1
-    area_bin = np.array(["small", "medium", "large"])[np.digitize(cells["area"], [SMALL, LARGE])]
+    area_bin = np.array(["small", "medium", "large"])[np.digitize(cells["area"], AREA_LIMITS)]
     table = cells[["image", "culture"]].assign(
         area_bin=area_bin, density=density, border=np.maximum(border, 0), visible=np.nan
     )

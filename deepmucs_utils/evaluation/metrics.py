@@ -5,7 +5,6 @@ the precision-recall curve, averaged over ten overlaps (IoU 0.50 to 0.95) and ov
 that occur.
 """
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,9 +126,9 @@ def blank_few(values, min_cells=0):
     for name, metric in NUMBERS.items():
         few = metric.area != "all" and values[metric.count] < MIN_BIN
         if few or values["n"] < min_cells:
-            blanked[name] = math.nan
+            blanked[name] = np.nan
             if f"{name} interval" in values:
-                blanked[f"{name} interval"] = [math.nan, math.nan]
+                blanked[f"{name} interval"] = [np.nan, np.nan]
     return blanked
 
 
@@ -177,7 +176,7 @@ def with_nan(metrics):
         return {key: with_nan(value) for key, value in metrics.items()}
     if isinstance(metrics, list):
         return [with_nan(value) for value in metrics]
-    return math.nan if metrics is None else metrics
+    return np.nan if metrics is None else metrics
 
 
 def per_class_table(metrics) -> pd.DataFrame:
