@@ -65,7 +65,7 @@ lab: setup  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m jupyter lab notebooks
 
 studies: setup  ## list the studies and run those without a stored result: make studies [STUDY=realism] [ROOT=…]
-	@$(PYTHON) -m deepmucs_utils.studies $(or $(STUDY),--missing) $(if $(ROOT),--root "$(ROOT)")
+	@$(PYTHON) -m deepmucs_utils.cli studies $(or $(STUDY),--missing) $(if $(ROOT),--root "$(ROOT)")
 
 bench: setup  ## measure the speed of the parts
 	@$(PYTHON) -m benchmarks

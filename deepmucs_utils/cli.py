@@ -352,6 +352,21 @@ def monocultures(root, out, window, n_images, seed, **options):
     print(write_monocultures(root, out, windows=windows, **options))
 
 
+@deepmucs.command
+@argument("name", required=False)
+@option("--root", type=PATH, help="LIVECell root (default: the phantom).")
+@option("--again", is_flag=True, help="Repeat a finished study.")
+@option("--missing", is_flag=True, help="Run all without a stored result.")
+def studies(name, root, again, missing):
+    """List, run or resume studies."""
+    from deepmucs_utils.studies import registry
+
+    if name is None:
+        print(registry.list_studies())
+    for study in [name] if name else registry.missing() if missing else []:
+        print(registry.run_study(study, root, again))
+
+
 @deepmucs.command(params=[SET_NAME, *MODEL, *SCALE, SEED])
 @option("--root", type=PATH, help="LIVECell root (default: the phantom).")
 @option("--out", type=PATH, default=Path("runs"), help="Folder of the runs.")

@@ -1,14 +1,11 @@
 """The studies by name: what each answers, how to run it, and where its result is stored.
 
 A result is one file, ``book/measured/<name>.json``. While it runs, a study keeps its partial state
-and its log in the cache, under ``studies``, and resumes from there.
+in the cache, under ``studies``, and resumes from there.
 """
 
-import contextlib
-import io
 import json
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,28 +144,10 @@ def run_study(name: str, root: Path | None = None, again: bool = False) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    with open(folder / "log.txt", "a", encoding="utf-8") as log:
-        with contextlib.redirect_stderr(_Copied(sys.stderr, log)):
-            result = resolve_name(study.function)(root or runs.data_root(params.check()), folder)
-    machine = environment()
-    command = f"python -m {_HERE} {name}" + (f" --root {root.name}" if root else "")
+    result = resolve_name(study.function)(root or runs.data_root(params.check()), folder)
+    seconds, machine = round(time.monotonic() - begun, 1), environment()
+    command = f"make studies STUDY={name}" + (f" ROOT={root.name}" if root else "")
     document = {"study": name, "command": command, "seeds": study.seeds}
-    document |= {"commit": machine.pop("commit"), "seconds": round(time.monotonic() - begun, 1)}
-    write_json(path, document | {"machine": machine, "result": result})
+    document |= {"commit": machine.pop("commit"), "seconds": seconds, "machine": machine}
+    write_json(path, document | {"result": result})
     return path
-
-
-class _Copied(io.TextIOBase):
-    """Text that goes to a stream and to a log; progress bars take it for a terminal."""
-
-    def __init__(self, stream, log):
-        self.outputs = stream, log
-
-    def write(self, text):
-        for output in self.outputs:
-            output.write(text)
-            output.flush()
-        return len(text)
-
-    def isatty(self):
-        return True

@@ -1,14 +1,12 @@
 """Studies are listed, run once, resumed, and stored in one form."""
 
 import json
-import sys
 
 import pytest
-from tqdm import tqdm
 
+from deepmucs_utils.cli import main
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.studies import registry
-from deepmucs_utils.studies.__main__ import main
 from deepmucs_utils.studies.registry import STUDIES, Study, list_studies, read_study, run_study
 from deepmucs_utils.workflow import params
 
@@ -23,7 +21,7 @@ def test_stored_results_have_one_form(path):
 
 
 def test_every_study_is_listed_with_its_question(capsys):
-    assert main([]) == 0
+    assert main(["studies"]) == 0
     assert capsys.readouterr().out.strip() == list_studies()
     for study in STUDIES.values():
         assert study.question in list_studies()
@@ -31,8 +29,6 @@ def test_every_study_is_listed_with_its_question(capsys):
 
 def measure(root, folder):
     """A study that is interrupted once."""
-    for _ in tqdm(range(3), "counting", disable=None):
-        pass
     state = folder / "state"
     if not state.is_file():
         state.write_text("half")
@@ -49,16 +45,15 @@ def study(tmp_path, monkeypatch):
 
 
 def test_a_study_resumes_and_a_finished_one_is_kept(study):
-    stderr, root = sys.stderr, study / "root"
+    root = study / "root"
     with pytest.raises(DeepMuCSError, match="interrupted"):
         run_study("some-study", root)
-    assert sys.stderr is stderr and not (study / "some-study.json").exists()
+    assert not (study / "some-study.json").exists()
     path = run_study("some-study", root)
     stored = json.loads(path.read_text())
     assert set(stored) == FORM and stored["seeds"] == [3]
     assert stored["result"] == {"state": "half", "root": "root", "nothing": None}
-    assert stored["command"].endswith("some-study --root root")
-    assert "counting" in (study / "cache" / "studies" / "some-study" / "log.txt").read_text()
+    assert stored["command"].endswith("STUDY=some-study ROOT=root")
     written = path.stat().st_mtime_ns
     assert run_study("some-study", root).stat().st_mtime_ns == written
     with pytest.raises(DeepMuCSError, match="interrupted"):
@@ -67,5 +62,5 @@ def test_a_study_resumes_and_a_finished_one_is_kept(study):
 
 @pytest.mark.parametrize(("name", "said"), [("none", "unknown"), ("transfer", "needs a root")])
 def test_a_study_that_cannot_run_is_one_sentence(name, said, capsys):
-    assert main([name]) == 2
+    assert main(["studies", name]) == 2
     assert said in capsys.readouterr().err
