@@ -373,9 +373,11 @@ def studies(name, root, again, missing):
 def run(root, out, **options):
     """Compose, train and evaluate a set by its notebooks."""
     from deepmucs_utils.workflow import params
-    from deepmucs_utils.workflow.notebooks import run_set
+    from deepmucs_utils.workflow.notebooks import run_set, training_shown
 
-    print(run_set(params.check(data_root=root, out_dir=out, **options)))
+    p = params.check(data_root=root, out_dir=out, **options)
+    with training_shown([p]):
+        print(run_set(p))
 
 
 @deepmucs.command

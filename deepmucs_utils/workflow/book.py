@@ -7,7 +7,6 @@ import base64
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
@@ -17,10 +16,7 @@ from tqdm import tqdm
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import read_json
 from deepmucs_utils.workflow import params, runs
-from deepmucs_utils.workflow.notebooks import RUN_NOTEBOOKS, execute, training_shown
-
-DEMO_SETS = tuple(p.set_name for p in runs.family(params.check(set_name="Demo40")))
-RUNS = "runs"
+from deepmucs_utils.workflow.notebooks import RUN_NOTEBOOKS, execute, run_sets
 
 
 def build_book() -> Path:
@@ -36,48 +32,23 @@ def build_book() -> Path:
     DeepMuCSError
         If a notebook fails or the rendering gives a warning.
     """
-    folder = params.repository() / RUNS
-    plans = {name: params.check(set_name=name, out_dir=folder) for name in DEMO_SETS}
-    _run_side_by_side(plans, folder)
-    p = plans[DEMO_SETS[-1]]
-    executed = params.repository() / "_build" / "executed" / _state(folder)
-    copies = {}
+    source = params.repository()
+    folder = source / "runs"
+    plans = runs.family(params.check(set_name="Demo40", out_dir=folder))
+    run_sets(plans)
+    # Executed again when the notebooks, the package or the results of the runs change.
+    files = [*source.glob("notebooks/*.ipynb"), *source.glob("deepmucs_utils/**/*.py")]
+    state = runs.state([*files, *folder.glob("*/*/results.json")])
+    largest, copies = plans[-1], {}
     for name in tqdm(_notebooks(), "notebooks", unit="notebook", disable=None):
         if name not in RUN_NOTEBOOKS:
-            copies[name] = execute(name, executed / f"{name}.ipynb", p)
+            target = source / "_build" / "executed" / state / f"{name}.ipynb"
+            copies[name] = execute(name, target, largest)
             continue
-        for set_name, plan in plans.items():
-            place = name if plan is p else f"{set_name}/{name}"
-            copies[place] = runs.run_folder(plan) / "notebooks" / f"{name}.ipynb"
+        for p in plans:
+            place = name if p is largest else f"{p.set_name}/{name}"
+            copies[place] = runs.run_folder(p) / "notebooks" / f"{name}.ipynb"
     return _render(copies)
-
-
-def _run_side_by_side(plans, folder):
-    """Run several sets at once, one thread each: a small network gains little from more threads."""
-    logs = params.repository() / "_build"
-    logs.mkdir(exist_ok=True)
-    runs.data_root(next(iter(plans.values())))  # written once for all
-    processes = {}
-    for name in plans:
-        command = [sys.executable, "-m", "deepmucs_utils.cli", "run", "--set", name]
-        with open(logs / f"{name}.log", "w", encoding="utf-8") as log:
-            processes[name] = subprocess.Popen(
-                [*command, "--out", str(folder)],
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=log,
-            )
-    print(f"runs of {', '.join(plans)}; logs: {logs / 'SET.log'}", flush=True)
-    try:
-        with training_shown(plans.values()):
-            codes = {name: process.wait() for name, process in processes.items()}
-    finally:
-        for process in processes.values():
-            process.terminate()  # those that an interruption left running
-    for name, code in codes.items():
-        if code:
-            lines = (logs / f"{name}.log").read_text(encoding="utf-8").strip().splitlines()
-            raise DeepMuCSError(f"the run of {name} failed: {lines[-1] if lines else code}")
 
 
 def render_stored() -> Path:
@@ -92,22 +63,27 @@ def render_stored() -> Path:
     return _render({name: source / f"{name}.ipynb" for name in _notebooks()})
 
 
-def store_picture(notebook="23_compose_a_coculture", name="fig-coculture") -> Path:
-    """Write a stored notebook's figure to ``book/_static/coculture.png``, for the README.
+def store_picture() -> Path:
+    """Write the figure of notebook 23 to ``book/_static/coculture.png``, for the README.
 
     Returns
     -------
     Path
     """
     source = params.repository()
-    content = read_json(source / "notebooks" / f"{notebook}.ipynb")
+    content = read_json(source / "notebooks" / "23_compose_a_coculture.ipynb")
     target = source / "book" / "_static" / "coculture.png"
-    for cell in content["cells"]:
-        if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == name:
-            (data,) = [out["data"] for out in cell["outputs"] if "image/png" in out["data"]]
-            target.write_bytes(base64.b64decode("".join(data["image/png"])))
-            return target
-    raise DeepMuCSError(f"{notebook}: no figure {name!r}; `make notebooks` stores the figures.")
+    shown = [
+        output["data"]["image/png"]
+        for cell in content["cells"]
+        if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == "fig-coculture"
+        for output in cell["outputs"]
+        if "image/png" in output.get("data", {})
+    ]
+    if not shown:
+        raise DeepMuCSError("notebook 23 shows no figure; store its figures by `make notebooks`.")
+    target.write_bytes(base64.b64decode("".join(shown[0])))
+    return target
 
 
 def _notebooks():
@@ -125,14 +101,6 @@ def _toc():
 
 def _chapters(toc):
     return [chapter for part in toc["parts"] for chapter in part["chapters"]]
-
-
-def _state(folder):
-    """What changes with the notebooks, the package or the results of the runs."""
-    source = params.repository()
-    patterns = ("notebooks/*.ipynb", "deepmucs_utils/**/*.py")
-    files = [file for pattern in patterns for file in source.glob(pattern)]
-    return runs.state([*files, *folder.glob("*/*/results.json")])
 
 
 def _render(notebooks):

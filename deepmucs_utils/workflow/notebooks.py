@@ -5,10 +5,12 @@ when its last cell has run, so what has a name is done and is not repeated.
 """
 
 import logging
+import multiprocessing
 import os
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +21,29 @@ from deepmucs_utils.workflow import params, runs
 from deepmucs_utils.workflow.params import Parameters
 
 RUN_NOTEBOOKS = ("25_build_a_subset", "32_train", "40_evaluate")  # executed once per set
+
+
+def run_sets(plans: list[Parameters]) -> list[Path]:
+    """Run several sets at once by `run_set`, and show how far their trainings are.
+
+    Each run has one thread: a small network gains little from more.
+
+    Parameters
+    ----------
+    plans : list of Parameters
+
+    Returns
+    -------
+    list of Path
+        The ``results.json`` of each run.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with training_shown(plans), ProcessPoolExecutor(len(plans), spawn, _use_one_thread) as pool:
+        return list(pool.map(run_set, plans))
+
+
+def _use_one_thread():
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def run_set(p: Parameters) -> Path:
@@ -48,8 +73,7 @@ def run_set(p: Parameters) -> Path:
         copies[RUN_NOTEBOOKS[-1]].unlink(missing_ok=True)  # it writes the results
     for name, copy in copies.items():
         print(f"{runs.label(p)}: {name}{' is done' if copy.is_file() else ' …'}", flush=True)
-        with training_shown([p]):
-            execute(name, copy, p)
+        execute(name, copy, p)
     return results
 
 

@@ -199,26 +199,22 @@ def finish(p: Parameters) -> dict:
     Returns
     -------
     dict
-        The content of ``results.json``; see `write_results`.
+        The content of ``results.json``, see `write_results`; null as NaN in the metrics.
+
+    Raises
+    ------
+    DeepMuCSError
+        If the folder holds a run with other parameters.
     """
     from deepmucs_utils.evaluation.matching import match_files
-    from deepmucs_utils.evaluation.metrics import evaluate
+    from deepmucs_utils.evaluation.metrics import evaluate, with_nan
 
-    results = read_results(p)
-    if results is None:
-        predictions = predict(p)
-        results = write_results(p, evaluate(match_files(compose(p, "test"), predictions)))
-    return results
-
-
-def read_truth(p: Parameters, split: str = "test") -> dict:
-    """Ground truth of a run's set, as COCO's json holds it."""
-    return read_json(compose(p, split) / "annotations.json")
-
-
-def read_predictions(p: Parameters) -> list:
-    """Predictions of a run on its test set, a COCO results list."""
-    return read_json(predict(p))
+    claim(p)
+    path = run_folder(p) / "results.json"
+    if not path.is_file():
+        write_results(p, evaluate(match_files(compose(p, "test"), predict(p))))
+    results = read_json(path)
+    return results | {"metrics": with_nan(results["metrics"])}
 
 
 def write_results(p: Parameters, metrics: dict) -> dict:
@@ -255,24 +251,6 @@ def iterations(p: Parameters) -> int:
     """Number of iterations that a run is trained for."""
     config = yaml.safe_load((run_folder(p) / "config.yaml").read_text(encoding="utf-8"))
     return config["SOLVER"]["MAX_ITER"]
-
-
-def read_results(p: Parameters) -> dict | None:
-    """The content of a finished run's ``results.json``, or None where the run is not finished.
-
-    Raises
-    ------
-    DeepMuCSError
-        If the folder holds a run with other parameters.
-    """
-    from deepmucs_utils.evaluation.metrics import with_nan
-
-    path = run_folder(p) / "results.json"
-    if not path.is_file():
-        return None
-    claim(p)
-    results = read_json(path)
-    return results | {"metrics": with_nan(results["metrics"])}
 
 
 def claim(p: Parameters):
