@@ -1,8 +1,8 @@
-"""Looking inside the network: what its parts do to one image.
+"""What the parts of the network do to one image, for the notebooks that explain the network.
 
-What the notebooks on the network show comes from here: what split attention makes of the two
-versions of a feature, where a deformable convolution samples, which anchors meet which cells, where
-the proposal network sees cells, and how the three stages of the cascade move a box.
+These are: how split attention weights the two versions of a feature, where a deformable convolution
+samples, which anchors match which cells, where the proposal network sees cells, and how the three
+stages of the cascade move a box.
 """
 
 import itertools
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, pairwise_iou
 from torch import nn
@@ -19,14 +20,14 @@ from deepmucs_utils.segmentation.resnest import STAGES
 from deepmucs_utils.segmentation.samples import rescale, to_tensor
 
 
-def new_model(cfg, seed=0):
-    """The network of a configuration before any training.
+def new_model(cfg: CfgNode, seed: int = 0) -> nn.Module:
+    """The untrained network of a configuration.
 
     Parameters
     ----------
     cfg : CfgNode
     seed : int
-        Of its random weights.
+        Seed of the random weights.
 
     Returns
     -------
@@ -36,7 +37,7 @@ def new_model(cfg, seed=0):
     return build_model(cfg)
 
 
-def parameter_counts(network):
+def parameter_counts(network: nn.Module) -> dict[str, int]:
     """Number of parameters of a network's parts.
 
     Parameters
@@ -51,18 +52,18 @@ def parameter_counts(network):
         ``box heads``, ``mask head`` and ``together``.
     """
     heads, pyramid = network.roi_heads, network.backbone
-    parts = {
-        "backbone": [pyramid.bottom_up],
-        "FPN": [*pyramid.lateral_convs, *pyramid.output_convs],
-        "proposals": [network.proposal_generator],
-        "box heads": [heads.box_head, heads.box_predictor],
-        "mask head": [heads.mask_head],
-    }
     counts = {
-        part: sum(parameter.numel() for parameter in nn.ModuleList(modules).parameters())
-        for part, modules in parts.items()
+        "backbone": _size(pyramid.bottom_up),
+        "FPN": _size(pyramid) - _size(pyramid.bottom_up),
+        "proposals": _size(network.proposal_generator),
+        "box heads": _size(heads.box_head) + _size(heads.box_predictor),
+        "mask head": _size(heads.mask_head),
     }
     return counts | {"together": sum(counts.values())}
+
+
+def _size(module):
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,9 @@ class Sampling:
 
 
 @torch.no_grad()
-def sampling_places(model, cfg, image, stage, place):
+def sampling_places(
+    model: nn.Module, cfg: CfgNode, image: np.ndarray, stage: str, place: tuple
+) -> Sampling:
     """Find where a stage's last deformable convolution samples.
 
     Parameters
@@ -98,7 +101,7 @@ def sampling_places(model, cfg, image, stage, place):
     image : ndarray of uint8, shape (h, w)
     stage : {"res3", "res4", "res5"}
     place : tuple of float
-        Row and column in the image, px; the nearest output pixel is taken.
+        Row and column in the image, px; the output pixel there is taken.
 
     Returns
     -------
@@ -111,13 +114,14 @@ def sampling_places(model, cfg, image, stage, place):
     """
     conv = _last_block(model, stage).conv2.conv
     if not hasattr(conv, "sampling"):
-        raise DeepMuCSError(f"stage {stage}: has no deformable convolution; take another one.")
+        raise DeepMuCSError(f"stage {stage}: has no deformable convolution; take another stage.")
     (x,), _ = _seen(conv, model, cfg, image)
     displacement, modulation = conv.sampling(x)
     stride = _scale(cfg, image) * 2 ** (STAGES.index(stage) + 2)
     row, column = np.minimum(np.array(place) / stride, np.array(x.shape[2:]) - 1).astype(int)
     taps = displacement[0, :, row, column].reshape(-1, 9, 2).cpu().numpy()
-    grid = [row, column] + conv.dilation[0] * np.stack(np.mgrid[-1:2, -1:2], -1).reshape(9, 2)
+    window = np.stack(np.mgrid[-1:2, -1:2], axis=-1).reshape(9, 2)
+    grid = [row, column] + window * conv.window["dilation"]
     return Sampling(
         ((row + 0.5) * stride, (column + 0.5) * stride),
         (grid + 0.5) * stride,
@@ -128,14 +132,14 @@ def sampling_places(model, cfg, image, stage, place):
 
 @dataclass(frozen=True)
 class Attention:
-    """What split attention does in the last block of a stage, for one image.
+    """Features and weights of the last split attention of a stage, for one image.
 
     Parameters
     ----------
     splits : ndarray of float32, shape (2, channels, h, w)
         The two versions of each feature.
     share : ndarray of float32, shape (channels,)
-        Weight of the first version, 0 to 1; the second one's is the rest.
+        Weight of the first version, 0 to 1; that of the second is one minus it.
     """
 
     splits: np.ndarray
@@ -147,9 +151,9 @@ class Attention:
         return self.share[:, None, None] * first + (1 - self.share[:, None, None]) * second
 
     def clearest(self):
-        """Three channels: the one most for the second split, the least decided, most for the first.
+        """Three channels: those that weight the second split most, both alike, the first most.
 
-        Channels without a feature anywhere in the image, in either split, are passed over.
+        Channels that are zero in the whole image in either split are skipped.
 
         Returns
         -------
@@ -162,8 +166,8 @@ class Attention:
 
 
 @torch.no_grad()
-def split_attention(model, cfg, image, stage):
-    """Look at the last split attention of a stage while the network sees an image.
+def split_attention(model: nn.Module, cfg: CfgNode, image: np.ndarray, stage: str) -> Attention:
+    """Record the last split attention of a stage for an image.
 
     Parameters
     ----------
@@ -177,7 +181,7 @@ def split_attention(model, cfg, image, stage):
     Attention
     """
     part = _last_block(model, stage).conv2
-    # What attention is computed from, and the scores of both splits before their softmax.
+    # The features that attention is computed from; the scores of both splits before the softmax.
     _, features = _seen(part.act0, model, cfg, image)
     (scores,), _ = _seen(part.rsoftmax, model, cfg, image)
     share = part.rsoftmax(scores).reshape(part.radix, -1)[0]
@@ -186,7 +190,7 @@ def split_attention(model, cfg, image, stage):
 
 
 @torch.no_grad()
-def feature_maps(model, cfg, image):
+def feature_maps(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> dict[str, np.ndarray]:
     """Strength of the features of each stage and of each level of the pyramid.
 
     Parameters
@@ -206,11 +210,11 @@ def feature_maps(model, cfg, image):
     return {name: x[0].square().mean(0).sqrt().cpu().numpy() for name, x in levels.items()}
 
 
-def best_anchors(cfg, boxes, shape):
-    """The best anchor of each box, without laying out all of them.
+def best_anchors(cfg: CfgNode, boxes, shape) -> dict[str, np.ndarray]:
+    """The best anchor of each box, without generating all anchors.
 
-    Of all places on its level's grid an anchor overlaps a box most where their centres are nearest
-    in x and in y; so one place a size and ratio is looked at.
+    Of all places on the grid of its level, an anchor overlaps a box most where the two centres are
+    nearest in x and in y. So one place per size and ratio is enough.
 
     Parameters
     ----------
@@ -235,10 +239,8 @@ def best_anchors(cfg, boxes, shape):
         places = stride * np.minimum(np.rint(centres / stride), last)
         for size, ratio in itertools.product(*level):
             half = np.array([size / ratio**0.5, size * ratio**0.5]) / 2
-            low, high = (
-                np.maximum(boxes[:, :2], places - half),
-                np.minimum(boxes[:, 2:], places + half),
-            )
+            low = np.maximum(boxes[:, :2], places - half)
+            high = np.minimum(boxes[:, 2:], places + half)
             shared = np.maximum(high - low, 0).prod(1)
             kinds.append((size, ratio))
             overlaps.append(shared / (areas + size**2 - shared))
@@ -247,8 +249,8 @@ def best_anchors(cfg, boxes, shape):
 
 
 @torch.no_grad()
-def objectness(model, cfg, image):
-    """How sure the proposal network is, at each place of each level, that a cell is there.
+def objectness(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Objectness: the proposal network's confidence that a cell is at a place, for each level.
 
     Parameters
     ----------
@@ -268,7 +270,7 @@ def objectness(model, cfg, image):
 
 
 @torch.no_grad()
-def cascade_boxes(model, cfg, image):
+def cascade_boxes(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> tuple:
     """The boxes of one image before the cascade and after each of its stages.
 
     Parameters
@@ -305,8 +307,8 @@ def overlap(boxes, truth):
     return pairwise_iou(one, other).numpy().astype(float)
 
 
-def follow_cells(boxes, truth, least=0.3):
-    """Follow the proposals that lie on a cell through the cascade.
+def follow_cells(boxes, truth):
+    """Follow through the cascade the proposals whose IoU with a cell is at least 0.3.
 
     Parameters
     ----------
@@ -314,13 +316,11 @@ def follow_cells(boxes, truth, least=0.3):
         From `cascade_boxes`.
     truth : array_like, shape (cells, 4)
         x and y of two corners, px.
-    least : float
-        IoU with a cell from which a proposal lies on it.
 
     Returns
     -------
     rows : ndarray of int, shape (m,)
-        Proposals that lie on a cell.
+        The proposals.
     cells : ndarray of int, shape (m,)
         The cell of each.
     overlap : ndarray of float, shape (stages + 1, m)
@@ -328,7 +328,7 @@ def follow_cells(boxes, truth, least=0.3):
     """
     by_stage = np.stack([overlap(stage, truth) for stage in boxes])
     best = by_stage[0].argmax(1)
-    rows = np.flatnonzero(by_stage[0].max(1) >= least)
+    rows = np.flatnonzero(by_stage[0].max(1) >= 0.3)
     return rows, best[rows], by_stage[:, rows, best[rows]]
 
 

@@ -1,6 +1,6 @@
 """The configurations: ``paper``, ``resnest50`` and ``small``, three sizes of one network.
 
-Their values stand in ``configs/*.yaml``, each with its source. ``paper.yaml`` is the network of the
+Their values are in ``configs/*.yaml``, each with its source. ``paper.yaml`` is the network of the
 paper (sections III and V); the others list what differs from it.
 """
 
@@ -26,14 +26,13 @@ def add_deepmucs_config(cfg):
 
         ``MODEL.RESNEST.VARIANT``: name in timm;
         ``MODEL.RESNEST.CHANNELS``, ``MODEL.RESNEST.STEM_WIDTH``: channels of the 3×3 convolutions
-        of res2 to res5 and of the stem, for a narrower network than the variant's; empty for its
-        own;
+        of res2 to res5 and of the stem, to make the variant narrower; empty leaves it as it is;
         ``INPUT.CROP.TYPE`` may be ``"cell"``: crops contain a cell of a class drawn from the image;
         ``INPUT.QUARTER_TURNS``: whether training turns images by 0, 90, 180 or 270 degrees; with
         detectron2's ``RANDOM_FLIP`` these are the eight symmetries of the square;
         ``SOLVER.OPTIMIZER``: ``"SGD"`` or ``"AdamW"``;
         ``DATASETS.CATEGORY_IDS``, ``DATASETS.CATEGORY_NAMES``: classes of the network in its
-        order, written when a training begins.
+        order, see `set_categories`.
 
         Normalisation and deformable stages are detectron2's keys under ``MODEL.RESNETS``.
     """
@@ -43,11 +42,17 @@ def add_deepmucs_config(cfg):
     cfg.MODEL.RESNEST.STEM_WIDTH = 32
     cfg.INPUT.QUARTER_TURNS = False
     cfg.SOLVER.OPTIMIZER = "SGD"
-    cfg.DATASETS.CATEGORY_IDS = [category["id"] for category in CATEGORIES]
-    cfg.DATASETS.CATEGORY_NAMES = [category["name"] for category in CATEGORIES]
+    set_categories(cfg, CATEGORIES)
 
 
-def get_config(name="paper"):
+def set_categories(cfg, categories):
+    """Make COCO categories, in their order, the classes of a configured network."""
+    cfg.DATASETS.CATEGORY_IDS = [category["id"] for category in categories]
+    cfg.DATASETS.CATEGORY_NAMES = [category["name"] for category in categories]
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(categories)
+
+
+def get_config(name: str = "paper") -> CfgNode:
     """A configuration by name.
 
     Parameters
@@ -75,7 +80,7 @@ def get_config(name="paper"):
     return load_config(CONFIGS / f"{name}.yaml")
 
 
-def load_config(path):
+def load_config(path) -> CfgNode:
     """Read a configuration file with this project's keys.
 
     Parameters
@@ -105,7 +110,7 @@ def load_config(path):
     return cfg
 
 
-def summary(cfg):
+def summary(cfg: CfgNode) -> dict[str, str]:
     """What distinguishes one configuration of the network from another.
 
     Parameters
@@ -134,7 +139,7 @@ def summary(cfg):
         "mask head": f"{model.ROI_MASK_HEAD.NUM_CONV} conv of {model.ROI_MASK_HEAD.CONV_DIM}",
         "short side, training (px)": ", ".join(scales),
         "short side, test (px)": str(cfg.INPUT.MIN_SIZE_TEST or "as it is"),
-        "images a batch": str(solver.IMS_PER_BATCH),
+        "images per batch": str(solver.IMS_PER_BATCH),
         "optimiser": solver.OPTIMIZER,
         "learning rate": f"{solver.BASE_LR:g}",
         "momentum": f"{solver.MOMENTUM:g}",

@@ -156,8 +156,8 @@ def to_records(found: Instances, image_id: int, cfg: CfgNode) -> list[dict]:
     ]
 
 
-def draw(image, found, cfg, threshold=0.5) -> np.ndarray:
-    """Outlines of the cells with at least a given score, in their culture's colour.
+def draw(image, found, cfg) -> np.ndarray:
+    """Outlines of the cells with a score of at least 0.5, in their culture's colour.
 
     Parameters
     ----------
@@ -165,7 +165,6 @@ def draw(image, found, cfg, threshold=0.5) -> np.ndarray:
     found : Instances
         From `predict_image`.
     cfg : CfgNode
-    threshold : float
 
     Returns
     -------
@@ -173,7 +172,7 @@ def draw(image, found, cfg, threshold=0.5) -> np.ndarray:
         Channels blue, green, red, as OpenCV writes them.
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    found = found[found.scores >= threshold]
+    found = found[found.scores >= 0.5]
     for number, mask in zip(found.pred_classes.tolist(), found.pred_masks, strict=True):
         code = COLOURS.get(cfg.DATASETS.CATEGORY_NAMES[number], "#FFFFFF")
         outline, _ = cv2.findContours(

@@ -1,8 +1,8 @@
 """ResNeSt with deformable convolution, as a detectron2 backbone (paper, section III-A).
 
-The network is timm's; in the stages named by the configuration the 3×3 convolution inside split
-attention is replaced by a modulated deformable one. Both splits of a block sample at the same,
-learnt, places. This is the definition of the ResNeSt authors' detectron2 fork, to the bit.
+The network is timm's. In the stages that the configuration names, a modulated deformable
+convolution replaces the 3×3 convolution inside split attention; both splits of a block sample at
+the same learnt places. The result equals the ResNeSt authors' detectron2 fork bit for bit.
 
 References
 ----------
@@ -22,14 +22,14 @@ STAGES = ("res2", "res3", "res4", "res5")
 
 
 class DeformableConv2d(nn.Module):
-    """A modulated deformable convolution with stride 1 that takes the place of a 3×3 one.
+    """A modulated deformable convolution of stride 1 that replaces an ordinary 3×3 one.
 
     Parameters
     ----------
     conv : nn.Conv2d
-        The convolution to replace; its weight is taken over.
+        The convolution to replace; its weight is kept.
     deformable_groups : int
-        Groups of input channels that have their own sampling places.
+        Number of groups of input channels, each with its own sampling places.
 
     Attributes
     ----------
@@ -43,14 +43,9 @@ class DeformableConv2d(nn.Module):
     def __init__(self, conv, deformable_groups):
         super().__init__()
         self.weight = conv.weight
-        self.padding, self.dilation = conv.padding, conv.dilation
+        self.window = {"padding": conv.padding, "dilation": conv.dilation}
         self.offset = nn.Conv2d(
-            conv.in_channels,
-            27 * deformable_groups,
-            kernel_size=3,
-            padding=conv.padding,
-            dilation=conv.dilation,
-            groups=deformable_groups,
+            conv.in_channels, 27 * deformable_groups, 3, groups=deformable_groups, **self.window
         )
         nn.init.zeros_(self.offset.weight)
         nn.init.zeros_(self.offset.bias)
@@ -71,8 +66,8 @@ class DeformableConv2d(nn.Module):
         """
         out = self.offset(x)
         taps = out.shape[1] // 3
-        # Beyond the edge there is nothing to sample, however far; a diverged network's
-        # displacements would be taken for addresses in memory.
+        # Nothing is sampled beyond the edge. A diverged network's displacements, if not limited,
+        # would become addresses outside the image's memory.
         reach = 2.0 + max(x.shape[2:])
         displacement = out[:, : 2 * taps].nan_to_num(0.0).clamp(-reach, reach)
         return displacement, out[:, 2 * taps :].sigmoid()
@@ -80,22 +75,16 @@ class DeformableConv2d(nn.Module):
     def forward(self, x):
         displacement, modulation = self.sampling(x)
         if x.device.type == "cpu" and torch.is_grad_enabled():
-            return _deform_conv2d_on_cpu(x, displacement, modulation, self.weight, self.dilation)
-        return deform_conv2d(
-            x,
-            displacement,
-            self.weight,
-            padding=self.padding,
-            dilation=self.dilation,
-            mask=modulation,
-        )
+            dilation = self.window["dilation"]
+            return _deform_conv2d_on_cpu(x, displacement, modulation, self.weight, dilation)
+        return deform_conv2d(x, displacement, self.weight, mask=modulation, **self.window)
 
 
 def _deform_conv2d_on_cpu(x, displacement, modulation, weight, dilation):
-    """What ``deform_conv2d`` does, by bilinear sampling and a product of matrices.
+    """``deform_conv2d`` as bilinear sampling and a matrix product.
 
-    torchvision's gradient on the CPU takes most of a training step; this one is some ten times as
-    fast and differs in the last digits (`benchmarks`).
+    On the CPU torchvision's gradient takes most of a training step. This one is about ten times as
+    fast; results differ in the last digits (`benchmarks`).
     """
     n, channels, height, width = x.shape
     deformable_groups = displacement.shape[1] // 18
@@ -120,7 +109,7 @@ def _deform_conv2d_on_cpu(x, displacement, modulation, weight, dilation):
 
 
 class ResNeSt(Backbone):
-    """timm's ResNeSt as a bottom-up network.
+    """timm's ResNeSt as the bottom-up network of a feature pyramid.
 
     Parameters
     ----------
@@ -132,7 +121,7 @@ class ResNeSt(Backbone):
         For res2 to res5, whether its convolutions are deformable.
     deformable_groups : int
     **options
-        For timm, e.g. ``channels`` and ``stem_width`` of a narrower network.
+        Passed to timm, e.g. ``channels`` and ``stem_width`` of a narrower network.
     """
 
     def __init__(self, variant, norm, deform_on_per_stage, deformable_groups, **options):
@@ -165,7 +154,7 @@ def build_resnest_fpn_backbone(cfg, input_shape):
     Parameters
     ----------
     cfg : CfgNode
-        With `config.add_deepmucs_config`'s keys.
+        With the keys of `config.add_deepmucs_config`.
     input_shape : ShapeSpec
         Three channels are expected.
 

@@ -1,9 +1,9 @@
-"""Proposal generator and heads whose random choices belong to the image.
+"""Proposal generator and heads with one random stream per image.
 
-Training picks some of the anchors, and later some of the proposals, of each image at random.
-detectron2 draws from the global stream, so the choice depends on which images share a batch and a
-process. Here each image brings a seed, and then the same images give the same losses however they
-are spread over processes, and a resumed training the same weights.
+Training samples some of the anchors, and later some of the proposals, of each image at random.
+detectron2 draws them from the global stream, so the sample depends on which images share a batch
+and a process. Here each image has a seed: the same images give the same losses however they are
+distributed over processes, and a resumed training gives the same weights.
 """
 
 import torch
@@ -13,7 +13,7 @@ from detectron2.modeling.roi_heads import CascadeROIHeads
 
 
 class _SeededByImage:
-    """Seeds for the images of the next batch; without them the global stream is used."""
+    """Seeds of the images of the next batch; without them the global stream is used."""
 
     image_seeds = None
 
@@ -24,7 +24,7 @@ class _SeededByImage:
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class SeededRPN(_SeededByImage, RPN):
-    """detectron2's RPN; which anchors of an image are trained on depends on its seed."""
+    """detectron2's RPN; the sample of an image's anchors depends on the image's seed."""
 
     def label_and_sample_anchors(self, anchors, gt_instances):
         labels, boxes = [], []
@@ -38,7 +38,7 @@ class SeededRPN(_SeededByImage, RPN):
 
 @ROI_HEADS_REGISTRY.register()
 class SeededCascadeROIHeads(_SeededByImage, CascadeROIHeads):
-    """detectron2's CascadeROIHeads; which proposals are trained on depends on the image's seed."""
+    """detectron2's CascadeROIHeads; the sample of proposals depends on the image's seed."""
 
     def label_and_sample_proposals(self, proposals, targets):
         sampled = []

@@ -22,11 +22,12 @@ from tqdm import tqdm
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
+from deepmucs_utils.files import write_json
 from deepmucs_utils.segmentation.predict import predict_files
 from deepmucs_utils.segmentation.run_files import BEST, LAST, Curves, load, save
 from deepmucs_utils.segmentation.samples import Samples, batches
 from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
-from deepmucs_utils.segmentation.weights import load_into, read_tensors
+from deepmucs_utils.segmentation.weights import REPORT, load_into, read_tensors
 
 
 def learning_rate(cfg, iteration):
@@ -103,7 +104,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.iteration, self.best = state["iteration"], state["best"]
         elif cfg.MODEL.WEIGHTS:
-            load_into(self.network, read_tensors(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS).write(out)
+            weights = cfg.MODEL.WEIGHTS
+            write_json(out / REPORT, load_into(self.network, read_tensors(weights), weights))
         devices = [comm.get_local_rank()] if self.on_gpu else None
         self.model = create_ddp_model(self.network, device_ids=devices, broadcast_buffers=False)
         self.samples = Samples(source, cfg, cfg.SEED)

@@ -4,11 +4,12 @@ import math
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from detectron2.config import CfgNode
 from detectron2.engine import launch as launch_processes
 from torch.multiprocessing import ProcessRaisedException
 
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.segmentation.config import get_config
+from deepmucs_utils.segmentation.config import get_config, set_categories
 from deepmucs_utils.segmentation.run_files import CONFIG, differences, read_config, write_config
 from deepmucs_utils.segmentation.trainer import Trainer
 
@@ -35,7 +36,7 @@ class Launch:
     address: str = "auto"
 
 
-def train(cfg, source, validation, out, resume=False, launch=None):
+def train(cfg: CfgNode, source, validation, out, resume=False, launch=None) -> Path:
     """Train a model.
 
     Parameters
@@ -61,15 +62,18 @@ def train(cfg, source, validation, out, resume=False, launch=None):
     Raises
     ------
     DeepMuCSError
-        If the sets differ in their categories, the processes cannot share the batch, ``out`` holds
-        another run, an image cannot be read, the training diverges or memory is exhausted.
+        If sets and network differ in their categories, the processes cannot share the batch,
+        ``out`` holds another run, an image cannot be read, the training diverges or memory is
+        exhausted.
     """
     out, launch = Path(out), launch or Launch()
-    if source.categories != validation.categories:
-        raise DeepMuCSError(
-            f"{validation.folder}: has other categories than {source.folder}; validate on a set of "
-            "the same kind."
-        )
+    classes = list(zip(cfg.DATASETS.CATEGORY_IDS, cfg.DATASETS.CATEGORY_NAMES, strict=True))
+    for name, images in {"training": source, "validation": validation}.items():
+        if [(category["id"], category["name"]) for category in images.categories] != classes:
+            raise DeepMuCSError(
+                f"the {name} set has other categories than the network; expected "
+                f"{', '.join(cfg.DATASETS.CATEGORY_NAMES)}, in this order; see `training_config`."
+            )
     processes = launch.processes * launch.machines
     share, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, processes)
     if rest or share < 2:  # split attention normalises over the images of a process alone
@@ -96,7 +100,9 @@ def _sentence(error):
     return DeepMuCSError(sentence) if name.endswith("DeepMuCSError") else error
 
 
-def training_config(model, categories, iterations=None, seed=0, batch=None, weights=None):
+def training_config(
+    model: str, categories: list[dict], iterations=None, seed=0, batch=None, weights=None
+) -> CfgNode:
     """A named configuration, fitted to a set, a number of iterations and a batch.
 
     Parameters
@@ -120,9 +126,7 @@ def training_config(model, categories, iterations=None, seed=0, batch=None, weig
     cfg = get_config(model)
     cfg.SEED = seed
     cfg.MODEL.WEIGHTS = str(weights or "")
-    cfg.DATASETS.CATEGORY_IDS = [category["id"] for category in categories]
-    cfg.DATASETS.CATEGORY_NAMES = [category["name"] for category in categories]
-    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(categories)
+    set_categories(cfg, categories)
     solver = cfg.SOLVER
     if batch is not None:
         solver.BASE_LR *= batch / solver.IMS_PER_BATCH

@@ -7,7 +7,6 @@ error.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,10 +14,10 @@ from detectron2.modeling import build_model
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_json
-from deepmucs_utils.segmentation.config import get_config
+from deepmucs_utils.segmentation.config import get_config, set_categories
 from deepmucs_utils.segmentation.run_files import BEST, CONFIG, load, save, write_config
 
-REPORT = "weights.json"
+REPORT = "weights.json"  # in a run's folder
 BOTTOM_UP = "backbone.bottom_up."
 #: Parts of names below the backbone: in the fork, and in timm.
 _FORK_TO_TIMM = {
@@ -44,34 +43,8 @@ _CHOICES = {
 }
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What became of each tensor.
-
-    Parameters
-    ----------
-    source : str
-        The checkpoint.
-    loaded : list of str
-        Tensors of the network taken from the checkpoint.
-    anew : dict of str to str
-        Tensors of the network that keep their initial values, with the reason.
-    left_out : dict of str to str
-        Tensors of the checkpoint that are not used, with the reason.
-    """
-
-    source: str
-    loaded: list[str]
-    anew: dict[str, str]
-    left_out: dict[str, str]
-
-    def write(self, folder):
-        """Write ``weights.json`` into a run."""
-        write_json(folder / REPORT, vars(self))
-
-
-def convert(source, out, model="paper", keep_classes=False):
-    """Convert a checkpoint to a run that can be predicted with or trained from.
+def convert(source, out, model="paper", keep_classes=False) -> Path:
+    """Convert a checkpoint to a run to predict with or to start a training from.
 
     Parameters
     ----------
@@ -82,8 +55,8 @@ def convert(source, out, model="paper", keep_classes=False):
     model : {"small", "resnest50", "paper"}
         The network that the checkpoint is for.
     keep_classes : bool
-        Keep the checkpoint's number of classes instead of the eight cultures; then the model does
-        what the original does.
+        Keep the checkpoint's number of classes instead of the eight cultures; the model then
+        predicts as the original does.
 
     Returns
     -------
@@ -94,7 +67,7 @@ def convert(source, out, model="paper", keep_classes=False):
     Raises
     ------
     DeepMuCSError
-        If the file holds more than tensors, or a tensor that has no place, or lacks one.
+        If the file holds more than tensors, has a tensor without a place, or lacks one.
     """
     out = Path(out)
     if (out / CONFIG).exists():
@@ -106,7 +79,7 @@ def convert(source, out, model="paper", keep_classes=False):
     report = load_into(network, tensors, source)
     out.mkdir(parents=True, exist_ok=True)
     save({"model": network.state_dict(), "iteration": 0}, out / BEST)
-    report.write(out)
+    write_json(out / REPORT, report)
     write_config(cfg, out)
     return out
 
@@ -117,7 +90,7 @@ def read_tensors(source):
     Parameters
     ----------
     source : path-like
-        A file, or the folder of a run, whose best weights are meant.
+        A file, or the folder of a run, of which the best weights are read.
 
     Returns
     -------
@@ -134,7 +107,7 @@ def read_tensors(source):
     for name, tensor in content.items():
         new = _our_name(name)
         if new in tensors:
-            raise DeepMuCSError(f"{source}: two tensors mean {new}; expected one.")
+            raise DeepMuCSError(f"{source}: has two tensors for {new}; expected one.")
         tensors[new] = tensor
     return tensors
 
@@ -169,12 +142,9 @@ def _fit_config(cfg, tensors, keep_classes):
         pixels = full.shape[1] // cfg.MODEL.ROI_BOX_HEAD.CONV_DIM
         cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = round(pixels**0.5)
     scores = tensors.get("roi_heads.box_predictor.0.cls_score.bias")
-    if keep_classes and scores is not None:
-        count = len(scores) - 1
-        cfg.MODEL.ROI_HEADS.NUM_CLASSES = count
-        cfg.DATASETS.CATEGORY_IDS = list(range(1, count + 1))
-        names = ["cell"] if count == 1 else [f"class {k}" for k in cfg.DATASETS.CATEGORY_IDS]
-        cfg.DATASETS.CATEGORY_NAMES = names
+    if keep_classes and scores is not None:  # one for each class and one for the background
+        names = ["cell"] if len(scores) == 2 else [f"class {k}" for k in range(1, len(scores))]
+        set_categories(cfg, [{"id": k, "name": name} for k, name in enumerate(names, start=1)])
     return cfg
 
 
@@ -192,7 +162,10 @@ def load_into(network, tensors, source):
 
     Returns
     -------
-    Loaded
+    dict
+        The content of ``weights.json``: ``source``, the checkpoint; ``loaded``, the tensors of the
+        network taken from it; ``initialised``, those that keep their initial values, with the
+        reason; ``unused``, the tensors of the checkpoint without a use, with the reason.
 
     Raises
     ------
@@ -201,34 +174,38 @@ def load_into(network, tensors, source):
     """
     own = network.state_dict()
     headless = not any(name.startswith("roi_heads.") for name in tensors)
-    anew, left_out, chosen = {}, {}, {}
+    initialised, unused, chosen = {}, {}, {}
     for name, tensor in tensors.items():
         if name in own:
             chosen[name] = tensor
         elif _CONSTANTS.fullmatch(name):
-            left_out[name] = "a constant; the configuration gives it"
+            unused[name] = "a constant; the configuration gives it"
         elif headless and name in ("fc.weight", "fc.bias"):
-            left_out[name] = "scores of ImageNet's classes"
+            unused[name] = "scores of ImageNet's classes"
         else:
             raise DeepMuCSError(
                 f"{source}: tensor {name} has no place in this network; is it for another model?"
             )
     for name, target in own.items():
         if name not in chosen:
-            anew[name] = _why_missing(name, headless, source)
-        elif (
-            name.startswith(_MASKS) and len(chosen[name]) == 1
-        ):  # one class's masks for every class
+            initialised[name] = _why_missing(name, headless, source)
+        elif name.startswith(_MASKS) and len(chosen[name]) == 1:  # one class's masks for each
             chosen[name] = chosen[name].expand_as(target).clone()
         elif chosen[name].shape != target.shape:
-            anew[name] = left_out[name] = _why_different(name, chosen.pop(name), target, source)
+            reason = _why_different(name, chosen.pop(name), target, source)
+            initialised[name] = unused[name] = reason
     network.load_state_dict(own | chosen)
-    return Loaded(str(source), sorted(chosen), anew, left_out)
+    return {
+        "source": str(source),
+        "loaded": sorted(chosen),
+        "initialised": initialised,
+        "unused": unused,
+    }
 
 
 def _why_missing(name, headless, source):
     if name.endswith("num_batches_tracked"):
-        return "a counter; it starts anew"
+        return "a counter; it starts at zero"
     if headless and ".conv2.conv.offset." in name:
         return "no deformable convolution in the classifier; it starts without displacement"
     if headless and not name.startswith(BOTTOM_UP):

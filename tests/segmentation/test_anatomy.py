@@ -63,9 +63,7 @@ def test_a_stage_without_deformable_convolution_is_refused(network, image):
 
 
 @pytest.mark.parametrize("stage, layer", [("res2", "layer1"), ("res4", "layer3")])
-def test_the_weighted_sum_of_both_splits_is_what_the_block_goes_on_with(
-    network, image, stage, layer
-):
+def test_the_weighted_sum_of_both_splits_is_what_the_block_outputs(network, image, stage, layer):
     model, cfg = network
     found = split_attention(model, cfg, image, stage)
     outputs = []

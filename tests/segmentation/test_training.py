@@ -254,8 +254,15 @@ def test_a_run_is_not_overwritten(tiny_set, whole_run, tmp_path):
 
 def test_validation_on_other_categories_is_refused(tiny_set, tmp_path):
     other = write_set(tmp_path / "other", categories=CATEGORIES[:2])
-    with pytest.raises(DeepMuCSError, match="has other categories"):
+    with pytest.raises(DeepMuCSError, match="the validation set has other categories"):
         train_small(tiny_set, tmp_path / "run", val=other)
+
+
+def test_a_network_for_other_categories_is_refused(tiny_set, tmp_path):
+    source, cfg = CoCultureSet(tiny_set), training_config("small", CATEGORIES[:2])
+    with pytest.raises(DeepMuCSError, match="the training set .* expected A172, BT474, in this"):
+        train(cfg, source, source, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_learning_rate_warms_up_and_falls_in_steps():

@@ -107,17 +107,17 @@ def test_every_tensor_is_accounted_for(one_class, kept):
     _, tensors, _, _ = one_class
     _, model = load_model(kept)
     found = report(kept)
-    assert len(found["loaded"]) + len(found["left_out"]) == len(tensors)
-    assert set(found["loaded"]) | set(found["anew"]) == set(model.state_dict())
-    assert not found["anew"]
-    assert set(found["left_out"].values()) == {"a constant; the configuration gives it"}
+    assert len(found["loaded"]) + len(found["unused"]) == len(tensors)
+    assert set(found["loaded"]) | set(found["initialised"]) == set(model.state_dict())
+    assert not found["initialised"]
+    assert set(found["unused"].values()) == {"a constant; the configuration gives it"}
 
 
-def test_one_class_becomes_eight_by_starting_only_the_scores_anew(one_class, tmp_path):
+def test_one_class_becomes_eight_by_initialising_only_the_scores(one_class, tmp_path):
     path, tensors, _, _ = one_class
     run = convert(path, tmp_path / "run", model="resnest50")
-    assert set(report(run)["anew"]) == set(SCORES)
-    assert "other classes: shape [2, 16], here [9, 16]" in report(run)["anew"].values()
+    assert set(report(run)["initialised"]) == set(SCORES)
+    assert "other classes: shape [2, 16], here [9, 16]" in report(run)["initialised"].values()
     _, model = load_model(run)
     masks = model.roi_heads.mask_head.predictor.weight
     assert len(masks) == 8
@@ -138,7 +138,7 @@ def test_a_converted_run_is_predicted_with_and_trained_from(one_class, kept, tmp
     training = Trainer(cfg, CoCultureSet(folder), CoCultureSet(folder), tmp_path / "run")
     name = "roi_heads.box_head.0.fc1.weight"
     assert torch.equal(training.network.state_dict()[name], one_class[1][name])
-    assert set(report(tmp_path / "run")["anew"]) == set(SCORES)
+    assert set(report(tmp_path / "run")["initialised"]) == set(SCORES)
 
 
 def test_the_box_poolers_resolution_is_read_from_the_shapes(tmp_path):
@@ -148,10 +148,10 @@ def test_the_box_poolers_resolution_is_read_from_the_shapes(tmp_path):
     assert "roi_heads.box_head.0.fc1.weight" in report(run)["loaded"]
 
 
-def test_a_model_of_coco_starts_classes_and_anchors_anew(tmp_path):
+def test_of_a_model_of_coco_classes_and_anchors_are_initialised(tmp_path):
     torch.save({"model": published(classes=80, anchors=3)[0]}, tmp_path / "coco.pth")
     found = report(convert(tmp_path / "coco.pth", tmp_path / "run", model="resnest50"))
-    parts = {name.rsplit(".", 1)[0] for name in found["anew"]}
+    parts = {name.rsplit(".", 1)[0] for name in found["initialised"]}
     assert parts == {
         *(name.rsplit(".", 1)[0] for name in SCORES),
         "roi_heads.mask_head.predictor",
@@ -166,11 +166,11 @@ def test_timms_classifier_gives_the_backbone(tmp_path):
     torch.save(classifier.state_dict(), tmp_path / "imagenet.pth")
     run = convert(tmp_path / "imagenet.pth", tmp_path / "run", model="resnest50")
     found = report(run)
-    assert found["left_out"] == dict.fromkeys(
+    assert found["unused"] == dict.fromkeys(
         ("fc.weight", "fc.bias"), "scores of ImageNet's classes"
     )
     assert len(found["loaded"]) == len(classifier.state_dict()) - 2
-    assert sum(".offset." in name for name in found["anew"]) == 2 * (4 + 6 + 3)
+    assert sum(".offset." in name for name in found["initialised"]) == 2 * (4 + 6 + 3)
     _, model = load_model(run)
     x = torch.randn(1, 3, 64, 64)
     for conv in model.modules():
