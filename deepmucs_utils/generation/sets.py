@@ -22,7 +22,7 @@ from tqdm import tqdm
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.data.livecell import CACHE, LiveCell, digest
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.files import write_json, write_text
+from deepmucs_utils.files import read_json, write_json, write_text
 from deepmucs_utils.generation.bank import build_bank
 from deepmucs_utils.generation.compose import Style, compose_image
 from deepmucs_utils.generation.plan import make_plan
@@ -38,7 +38,6 @@ PNG = (
 )
 CHUNK = 8  # images with a common record
 TASKS = 8  # per worker: each opens the bank once
-ROWS = 5000  # cells whose provenance is gathered before it becomes a table
 
 
 def compose_set(
@@ -129,14 +128,11 @@ def _document(recipe, style, seed, only, source):
 
 def _is_complete(out, document):
     """Whether ``out`` is this very set; an error if it is something else."""
-    if not out.exists():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    found = _read_json(out / "recipe.json")
-    if found is None:
-        if out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
-            return False
+    if not (out / "recipe.json").is_file():
         raise DeepMuCSError(f"{out}: exists and is no co-culture set; take another folder.")
+    found = read_json(out / "recipe.json")
     different = [key for key in document if found.get(key) != document[key]]
     if different:
         raise DeepMuCSError(
@@ -149,12 +145,12 @@ def _is_complete(out, document):
 def _start(out, document):
     """Folder of an unfinished set: what is there of this very set, or an empty one."""
     partial = out.with_name(out.name + ".partial")
-    started = document | {"chunk": CHUNK}
-    if _read_json(partial / "started.json") != started:
+    started, record = document | {"chunk": CHUNK}, partial / "started.json"
+    if not record.is_file() or read_json(record) != started:
         shutil.rmtree(partial, ignore_errors=True)
-        (partial / "images").mkdir(parents=True)
-        (partial / "records").mkdir()
-        write_json(partial / "started.json", started)
+        for folder in ("images", "records"):
+            (partial / folder).mkdir(parents=True)
+        write_json(record, started)
     return partial
 
 
@@ -162,7 +158,7 @@ def _compose_chunks(folder, chunks, recipe, bank, seed, style):
     """Compose some images into ``folder``; the number of them. The record of a chunk is written
     last and says that all of its images are there."""
     for chunk in chunks:
-        records = []
+        record = {"images": [], "annotations": [], "provenance": []}
         for plan in chunk:
             image, annotations, provenance = compose_image(plan, recipe, bank, seed, style)
             name = f"{plan.index:06d}.png"
@@ -170,9 +166,10 @@ def _compose_chunks(folder, chunks, recipe, bank, seed, style):
             (folder / "images" / name).write_bytes(png)
             height, width = image.shape
             entry = {"id": plan.index, "file_name": name, "height": height, "width": width}
-            entry["block"] = plan.block
-            records.append({"image": entry, "annotations": annotations, "provenance": provenance})
-        write_text(_record(folder, chunk), json.dumps(records))
+            record["images"].append(entry | {"block": plan.block})
+            record["annotations"] += annotations
+            record["provenance"] += provenance
+        write_text(_record(folder, chunk), json.dumps(record))
     return sum(map(len, chunks))
 
 
@@ -181,39 +178,26 @@ def _record(folder, chunk):
 
 
 def _finish(folder, chunks, recipe, document):
-    """Gather the records into the set's files, chunk by chunk."""
-    images, provenance, rows = [], [], []
+    """Gather the records into the set's files, chunk by chunk, so that memory stays flat."""
+    info = {
+        "description": f"{recipe.name}: synthetic co-cultures",
+        "note": recipe.note,
+        "licence": "as the donor images; CC BY-NC 4.0 for LIVECell",
+    }
+    images, tables = [], []
     with open(folder / "annotations.json", "w") as file:
-        info = {
-            "description": f"{recipe.name}: synthetic co-cultures",
-            "note": recipe.note,
-            "licence": "as the donor images; CC BY-NC 4.0 for LIVECell",
-        }
         file.write(f'{{"info": {json.dumps(info)}, "annotations": [')
-        between = ""
         for chunk in chunks:
-            if len(rows) > ROWS:
-                provenance.append(pd.DataFrame(rows))
-                rows = []
-            for record in _read_json(_record(folder, chunk)):
-                images.append(record["image"])
-                rows += record["provenance"]
-                file.write(between + json.dumps(record["annotations"])[1:-1])
-                between = ", "
+            record = read_json(_record(folder, chunk))
+            file.write(", " * bool(images) + json.dumps(record["annotations"])[1:-1])
+            images += record["images"]
+            tables.append(pd.DataFrame(record["provenance"]))
         file.write(f'], "images": {json.dumps(images)}, "categories": {json.dumps(CATEGORIES)}}}')
-    table = pd.concat([*provenance, pd.DataFrame(rows)], ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
     table.to_parquet(folder / "provenance.parquet", index=False)
     cover = table.groupby("image_id")["visible_area"].sum() / np.prod(recipe.canvas)
-    quantiles = {"least": 0, "median": 0.5, "most": 1}
-    cover = {name: round(float(cover.quantile(q)), 4) for name, q in quantiles.items()}
+    least, median, most = cover.quantile([0, 0.5, 1]).tolist()
+    cover = {"least": round(least, 4), "median": round(median, 4), "most": round(most, 4)}
     shutil.rmtree(folder / "records")
     (folder / "started.json").unlink()
     write_json(folder / "recipe.json", document | {"cover": cover})
-
-
-def _read_json(path):
-    """Content of a JSON file; None when there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
