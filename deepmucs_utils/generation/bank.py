@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,7 +24,7 @@ from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, digest, read_i
 from deepmucs_utils.files import write_json
 from deepmucs_utils.generation.canvas import Sprite
 from deepmucs_utils.generation.cells import WEIGHT, Cutout
-from deepmucs_utils.generation.harvest import harvest
+from deepmucs_utils.generation.harvest import Harvest, harvest
 
 VERSION = 4
 QUANTILES = np.linspace(0, 1, 41)  # of nearest-neighbour distances, kept for each culture
@@ -78,12 +79,6 @@ class Bank:
         return {name: self.cutouts[name].to_numpy() for name in self.cutouts}
 
     @cached_property
-    def _places(self):
-        """Where each cutout and its cells lie, as plain numbers: reading them is most frequent."""
-        names = ("offset", "height", "width", "level", "first_member", "cells")
-        return list(zip(*(self.cutouts[name].tolist() for name in names), strict=True))
-
-    @cached_property
     def _members(self):
         """Annotation ids, centres and areas of all cells, as arrays."""
         return tuple(
@@ -114,16 +109,22 @@ class Bank:
 
     def annotations(self, row: int) -> np.ndarray:
         """Annotation ids of the cells of a cutout."""
-        *_, first, cells = self._places[row]
-        return self._members[0][first : first + cells]
+        return self._members[0][self._cells(row)]
+
+    def _cells(self, row):
+        first = self.columns["first_member"][row]
+        return slice(first, first + self.columns["cells"][row])
 
     def sprite(self, row: int, symmetry: int = 0) -> Sprite:
         """A cutout ready to be pasted, after one of the eight symmetries; see `Sprite.turned`."""
-        offset, height, width, level, first, cells = self._places[row]
-        part, inside = slice(offset, offset + height * width), slice(first, first + cells)
-        planes = [self._files[name][part].reshape(height, width) for name in _PLANES]
-        _, centres, areas = self._members
-        return Sprite(*planes, level, centres[inside], areas[inside]).turned(symmetry)
+        names = ("offset", "height", "width", "level")
+        offset, height, width, level = (self.columns[name][row].item() for name in names)
+        planes = (self._plane(name, offset, height, width) for name in _PLANES)
+        _, centres, areas = (column[self._cells(row)] for column in self._members)
+        return Sprite(*planes, level, centres, areas).turned(symmetry)
+
+    def _plane(self, name, offset, height, width):
+        return self._files[name][offset : offset + height * width].reshape(height, width)
 
     @cached_property
     def kept_sprite(self):
@@ -139,9 +140,8 @@ class Bank:
 
     def background(self, row: int) -> np.ndarray:
         """The cleared image in row ``row`` of the table ``backgrounds``; uint8, (height, width)."""
-        table = self.backgrounds
-        offset, height, width = (table[name].iat[row] for name in ("offset", "height", "width"))
-        return self._files["scenes"][offset : offset + height * width].reshape(height, width)
+        place = (self.backgrounds[name].iat[row] for name in ("offset", "height", "width"))
+        return self._plane("scenes", *place)
 
 
 def build_bank(root, split: str, cache=CACHE, jobs: int = 2) -> Bank:
@@ -208,8 +208,7 @@ def _key(livecell, split, names, foreign):
 
 def _store(harvests, folder, facts):
     """Write what the images give one after the other, so that memory stays flat."""
-    cutouts, members, backgrounds, excluded = [], [], [], []
-    no_background, rates, nearest, seen = [], [], {}, set()
+    rows, nearest, seen = defaultdict(list), defaultdict(list), set()
     with ExitStack() as stack:
         files = {
             name: stack.enter_context(open(folder / f"{name}.u8", "wb"))
@@ -217,38 +216,36 @@ def _store(harvests, folder, facts):
         }
         for found in harvests:
             if found.content in seen:
-                excluded += [(found.culture, "image is a duplicate")] * found.annotated
-                continue
+                reasons = ["image is a duplicate"] * found.annotated
+                found = Harvest(found.origin, found.annotated, found.content, reasons)
             seen.add(found.content)
-            excluded += [(found.culture, reason) for reason in found.excluded]
+            culture = found.origin["culture"]
+            rows["exclusions"] += [(culture, reason) for reason in found.excluded]
             for entry, cutout, inside in found.cutouts:
                 matte = np.rint(cutout.matte * 255).astype(np.uint8)
                 place = _append(files, pixels=cutout.pixels, labels=cutout.labels, mattes=matte)
-                cutouts.append(entry | {"first_member": len(members)} | place)
-                members += inside
-            if found.background is not None:
-                entry, image = found.background
-                backgrounds.append(entry | _append(files, scenes=image))
-            if found.no_background:
-                no_background.append({"file_name": found.file_name, "reason": found.no_background})
-            if found.artefact_rate is not None:
-                rates.append(found.artefact_rate)
-            if len(found.nearest):
-                nearest.setdefault(found.culture, []).append(found.nearest)
-    reasons = pd.DataFrame(excluded, columns=["culture", "reason"])
+                rows["cutouts"].append(entry | {"first_member": len(rows["members"])} | place)
+                rows["members"] += inside
+            for entry, image in found.backgrounds:
+                rows["backgrounds"].append(entry | _append(files, scenes=image))
+            rows["no_background"] += found.no_background
+            rows["artefact_rates"] += found.artefact_rates
+            nearest[culture] += found.nearest
+    reasons = pd.DataFrame(rows["exclusions"], columns=["culture", "reason"])
     tables = {
-        "cutouts": pd.DataFrame(cutouts),
-        "members": pd.DataFrame(members, columns=["annotation_id", "area", "y", "x"]),
-        "backgrounds": pd.DataFrame(backgrounds),
+        "cutouts": pd.DataFrame(rows["cutouts"]),
+        "members": pd.DataFrame(rows["members"], columns=["annotation_id", "area", "y", "x"]),
+        "backgrounds": pd.DataFrame(rows["backgrounds"]),
         "exclusions": reasons.value_counts(sort=False).rename("cells").reset_index(),
     }
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet")
-    spacing = {
-        culture: np.quantile(np.concatenate(parts), QUANTILES).round(2).tolist()
-        for culture, parts in sorted(nearest.items())
+    facts |= {name: rows[name] for name in ("no_background", "artefact_rates")}
+    facts["spacing"] = {
+        culture: np.quantile(distances, QUANTILES).round(2).tolist()
+        for culture, distances in sorted(nearest.items())
+        if distances
     }
-    facts = facts | {"no_background": no_background, "artefact_rates": rates, "spacing": spacing}
     write_json(folder / "bank.json", facts)
 
 

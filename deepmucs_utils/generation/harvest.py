@@ -30,7 +30,8 @@ class Harvest:
 
     Parameters
     ----------
-    culture, file_name : str
+    origin : dict
+        ``culture, file_name, well, hours`` of the image.
     annotated : int
         Number of annotated cells.
     content : str
@@ -39,29 +40,28 @@ class Harvest:
         Reason for every cell that is in no donor.
     cutouts : list of (dict, Cutout, list of tuple)
         Table entry, cutout, and ``(annotation id, area, y, x)`` of each of its cells.
-    background : tuple of (dict, ndarray), optional
-        Table entry and cleared image.
-    no_background : str
-        Why the image gives no background, or ``""``.
-    artefact_rate : float, optional
-        Artefacts per px²; None when too little of the image is free.
-    nearest : ndarray of float
+    backgrounds : list of (dict, ndarray)
+        Table entry and cleared image, unless there is none.
+    no_background : list of dict
+        ``file_name`` and ``reason``, where the image gives no background.
+    artefact_rates : list of float
+        Artefacts per px², unless too little of the image is free.
+    nearest : list of float
         Distance from each cell's centre to the nearest other one, px.
     """
 
-    culture: str
-    file_name: str
+    origin: dict
     annotated: int
     content: str
     excluded: list[str] = field(default_factory=list)
     cutouts: list[tuple] = field(default_factory=list)
-    background: tuple | None = None
-    no_background: str = ""
-    artefact_rate: float | None = None
-    nearest: np.ndarray = field(default_factory=lambda: np.empty(0))
+    backgrounds: list[tuple] = field(default_factory=list)
+    no_background: list[dict] = field(default_factory=list)
+    artefact_rates: list[float] = field(default_factory=list)
+    nearest: list[float] = field(default_factory=list)
 
 
-def harvest(path, cells: pd.DataFrame, foreign: bool = False) -> Harvest:
+def harvest(path, cells: pd.DataFrame, foreign: bool) -> Harvest:
     """Take everything that one image gives.
 
     Parameters
@@ -84,59 +84,60 @@ def harvest(path, cells: pd.DataFrame, foreign: bool = False) -> Harvest:
     image = read_image(path)
     origin = cells.iloc[0][["culture", "file_name", "well"]].astype(str).to_dict()
     origin["hours"] = float(cells["hours"].iloc[0])
-    content = origin["file_name"] if foreign else hashlib.sha256(image.tobytes()).hexdigest()
-    found = Harvest(origin["culture"], origin["file_name"], len(cells), content)
     if foreign:
-        found.excluded = ["image is in another split as well"] * len(cells)
-        return found
+        reasons = ["image is in another split as well"] * len(cells)
+        return Harvest(origin, len(cells), origin["file_name"], reasons)
+    found = Harvest(origin, len(cells), hashlib.sha256(image.tobytes()).hexdigest())
     scene = paint(cells["polygon"].tolist(), *image.shape)
-    _take_donors(found, image, scene, cells["annotation_id"].to_numpy(), origin)
-    _take_artefacts(found, image, scene.mask, origin)
-    _take_background(found, image, scene.mask, origin)
+    _take_donors(found, image, scene, cells["annotation_id"].to_numpy())
+    _take_artefacts(found, image, scene.mask)
+    _take_background(found, image, scene.mask)
     found.nearest = _nearest_distances(scene)
     return found
 
 
-def _take_donors(found, image, scene, ids, origin):
+def _take_donors(found, image, scene, ids):
     """Single donors and groups, and the reason of every cell that is in neither."""
-    areas = PLAUSIBLE_AREAS[found.culture]
+    areas = PLAUSIBLE_AREAS[found.origin["culture"]]
     sound = np.array([not fault(scene, row, areas) for row in range(len(ids))])
     grouped = set()
     for group in find_groups(scene, sound):
         cutout = cut(image, scene, group)
         if cutout.free >= LEAST_FREE and len(np.unique(cutout.labels)) == len(group) + 1:
             grouped.update(group)
-            found.cutouts.append(_entry(origin, "group", cutout, ids[group], image.shape))
+            found.cutouts.append(_entry(found.origin, "group", cutout, ids[group], image.shape))
     for row in range(len(ids)):
         cutout, reason = extract(image, scene, row, areas)
         if cutout is not None:
-            found.cutouts.append(_entry(origin, "cell", cutout, ids[[row]], image.shape))
+            found.cutouts.append(_entry(found.origin, "cell", cutout, ids[[row]], image.shape))
         elif row not in grouped:
             found.excluded.append(reason)
 
 
-def _take_artefacts(found, image, mask, origin):
+def _take_artefacts(found, image, mask):
     """Artefacts, and their rate where enough of the image is free."""
     artefacts, searched = find_artefacts(image, mask)
-    found.cutouts += [_entry(origin, "artefact", one, [-1], image.shape) for one in artefacts]
+    found.cutouts += [_entry(found.origin, "artefact", one, [-1], image.shape) for one in artefacts]
     if searched >= LEAST_SEARCHED * image.size:
-        found.artefact_rate = len(artefacts) / searched
+        found.artefact_rates.append(len(artefacts) / searched)
 
 
-def _take_background(found, image, mask, origin):
+def _take_background(found, image, mask):
     """A cleared image, unless structure remains in it."""
-    clearing = clear(image, mask, np.random.default_rng(zlib.crc32(origin["file_name"].encode())))
-    found.no_background = clearing.reason
-    if clearing.background is None:
-        return
-    structure, _ = find_structure(clearing.background, np.zeros_like(mask))
-    structured = float(structure.mean())
-    if structured > MOST_STRUCTURED:
-        found.no_background = f"{structured:.1%} still structured after clearing"
+    name = found.origin["file_name"]
+    clearing = clear(image, mask, np.random.default_rng(zlib.crc32(name.encode())))
+    background, reason = clearing.background, clearing.reason
+    if background is not None:
+        structure, _ = find_structure(background, np.zeros_like(mask))
+        structured = float(structure.mean())
+        if structured > MOST_STRUCTURED:
+            reason = f"{structured:.1%} still structured after clearing"
+    if reason:
+        found.no_background.append({"file_name": name, "reason": reason})
         return
     facts = {"clean": float(clearing.clean.mean()), "structured": structured}
-    facts |= {"noise": clearing.noise, "level": float(clearing.background.mean())}
-    found.background = (origin | facts, clearing.background)
+    facts |= {"noise": clearing.noise, "level": float(background.mean())}
+    found.backgrounds.append((found.origin | facts, background))
 
 
 def _entry(origin, kind, cutout, ids, shape):
@@ -182,4 +183,4 @@ def _nearest_distances(scene: Scene):
     centres = [
         np.mean(np.nonzero(mask), axis=1) + box[:2] for box, mask in scene.masks if mask.any()
     ]
-    return cKDTree(centres).query(centres, k=2)[0][:, 1] if len(centres) > 1 else np.empty(0)
+    return cKDTree(centres).query(centres, k=2)[0][:, 1].tolist() if len(centres) > 1 else []

@@ -155,17 +155,15 @@ def assign_blocks(wells_by_culture):
 
     Returns
     -------
-    blocks : dict of (str, str) to int
-        Block of each (culture, well).
-    n_blocks : int
+    list of dict of str to list of str
+        For each block, its wells of each culture.
     """
-    n_blocks = min(len(set(wells)) for wells in wells_by_culture.values())
-    blocks = {
-        (culture, well): place % n_blocks
-        for culture, wells in wells_by_culture.items()
-        for place, well in enumerate(sorted(set(wells)))
-    }
-    return blocks, n_blocks
+    wells = {culture: sorted(set(found)) for culture, found in wells_by_culture.items()}
+    number = min(map(len, wells.values()))
+    return [
+        {culture: found[block::number] for culture, found in wells.items()}
+        for block in range(number)
+    ]
 
 
 class Dealer:
@@ -182,66 +180,61 @@ class Dealer:
         Annotation ids of the cells of each.
     rng : numpy.random.Generator
     weights : ndarray of float
-        Default equal.
     """
 
-    def __init__(self, donors, members, rng, weights=1.0):
+    def __init__(self, donors, members, rng, weights):
         self._donors, self._members, self._rng, self._weights = donors, members, rng, weights
-        self._sizes = np.array([len(cells) for cells in members], int)
+        self._sizes = [len(cells) for cells in members]
         self._turn = rng.integers(SYMMETRIES, size=len(donors))
-        self._draws = np.zeros(len(donors), int)
-        self.rounds = 0
         self._start_round()
 
     def _start_round(self):
-        self.rounds += 1
         self._used = set()
         keys = self._rng.exponential(size=len(self._donors)) / self._weights
         self._queues = {}
-        for place in np.argsort(-keys, kind="stable"):  # the smallest key is drawn first
-            self._queues.setdefault(int(self._sizes[place]), []).append(int(place))
+        for place in np.argsort(-keys, kind="stable").tolist():  # the smallest key is drawn first
+            self._queues.setdefault(self._sizes[place], []).append(place)
 
-    def draw(self, room, grouped=False):
+    def draw(self, room, grouped=0.0):
         """Draw a donor.
 
         Parameters
         ----------
         room : int
             How many cells it may have at most.
-        grouped : bool
-            Whether to prefer a group.
+        grouped : float
+            Share of draws that prefer a group.
 
         Returns
         -------
         row, symmetry, cells : int
         """
-        while True:
-            for sizes in self._order(room, grouped):
-                place = self._take(sizes)
-                if place is not None:
-                    symmetry = (self._turn[place] + self._draws[place]) % SYMMETRIES
-                    self._draws[place] += 1
-                    self._used.update(self._members[place])
-                    return int(self._donors[place]), int(symmetry), int(self._sizes[place])
+        first = self._rng.random() < grouped
+        while (place := next(self._unused(room, first), None)) is None:
             self._start_round()
+        symmetry = int(self._turn[place])
+        self._turn[place] = (symmetry + 1) % SYMMETRIES
+        self._used.update(self._members[place])
+        return int(self._donors[place]), symmetry, self._sizes[place]
 
-    def _order(self, room, grouped):
-        """Sizes to try: groups first or single donors first; groups as often as they are many."""
-        if not grouped:
+    def _unused(self, room, groups_first):
+        """Donors without a used cell; groups of a size as often as they are many."""
+        for size in self._order(room, groups_first):
+            queue = self._queues.get(size, [])
+            while queue:
+                place = queue.pop()
+                if self._used.isdisjoint(self._members[place]):
+                    yield place
+
+    def _order(self, room, groups_first):
+        """Sizes of donors in the order in which they are tried."""
+        if not groups_first:
             yield 1
         groups = [s for s in sorted(self._queues) if 1 < s <= room and self._queues[s]]
         keys = self._rng.exponential(size=len(groups)) / [len(self._queues[s]) for s in groups]
         yield from (groups[place] for place in np.argsort(keys).tolist())
-        if grouped:
+        if groups_first:
             yield 1
-
-    def _take(self, size):
-        queue = self._queues.get(size, [])
-        while queue:
-            place = queue.pop()
-            if self._used.isdisjoint(self._members[place]):
-                return place
-        return None
 
 
 def make_plan(recipe: Recipe, bank: Bank, seed: int):
@@ -266,35 +259,36 @@ def make_plan(recipe: Recipe, bank: Bank, seed: int):
     DeepMuCSError
         If the bank lacks a culture of the recipe.
     """
-    lacking = [culture for culture in recipe.cells if not len(bank.donors(culture, groups=False))]
-    if lacking:
-        rest = [culture for culture in recipe.cells if culture not in lacking]
+    wells = {
+        culture: bank.columns["well"][bank.donors(culture, groups=False)]
+        for culture in recipe.cells
+    }
+    missing = [culture for culture in wells if not len(wells[culture])]
+    if missing:
+        rest = [culture for culture in wells if culture not in missing]
         raise DeepMuCSError(
             f"set {recipe.name}: the root's {recipe.split} split has no donor cells of "
-            f"{', '.join(lacking)}; leave them out with --cultures {','.join(rest)}."
+            f"{', '.join(missing)}; leave them out with --cultures {','.join(rest)}."
         )
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-    wells = bank.columns["well"]
-    blocks, n_blocks = assign_blocks(
-        {culture: wells[bank.donors(culture, groups=False)] for culture in recipe.cells}
-    )
-    dealers = _dealers(recipe, bank, blocks, n_blocks, rng)
+    blocks = assign_blocks(wells)
+    dealers = _dealers(recipe, bank, blocks, rng)
     areas = {culture: _mean_area(bank, culture) for culture in recipe.cells}
-    backgrounds = [_backgrounds(bank, blocks, block, rng) for block in range(n_blocks)]
+    backgrounds = [_backgrounds(bank, blocks, block, rng) for block in blocks]
 
     plans, first_id = [], 1
     for cells, images, cover in recipe.stages():
         shares = rng.uniform(*cover, images) if cover else None
         for counts in deal_counts(cells, images, rng, shares, [areas[c] for c in cells]):
-            block = len(plans) % n_blocks
+            block = len(plans) % len(blocks)
             pieces = tuple(
                 piece
-                for culture, count in zip(cells, counts, strict=True)
-                for piece in _draw(dealers[culture, block], count, recipe.grouped, rng)
+                for culture, count in zip(cells, counts.tolist(), strict=True)
+                for piece in _draw(dealers[culture][block], count, recipe.grouped)
             )
             plans.append(ImagePlan(len(plans), first_id, block, pieces, next(backgrounds[block])))
             first_id += int(counts.sum())
-    return plans, _facts(recipe, bank, blocks, n_blocks)
+    return plans, _facts(recipe, bank, blocks)
 
 
 def _mean_area(bank, culture):
@@ -303,24 +297,24 @@ def _mean_area(bank, culture):
     return bank.columns["area"][donors].sum() / bank.columns["cells"][donors].sum()
 
 
-def _dealers(recipe, bank, blocks, n_blocks, rng):
-    """A dealer for the donors of each culture and block."""
+def _dealers(recipe, bank, blocks, rng):
+    """By culture, a dealer for the donors of each block."""
     dealers = {}
     for culture in recipe.cells:
         donors = bank.donors(culture, groups=recipe.grouped > 0)
         wells = bank.columns["well"][donors]
-        block_of = np.array([blocks.get((culture, well), -1) for well in wells])
-        for block in range(n_blocks):
-            own = donors[block_of == block]
+        for block in blocks:
+            own = donors[np.isin(wells, block[culture])]
             members = [tuple(bank.annotations(row).tolist()) for row in own]
-            dealers[culture, block] = Dealer(own, members, rng, bank.columns["weight"][own])
+            dealer = Dealer(own, members, rng, bank.columns["weight"][own])
+            dealers.setdefault(culture, []).append(dealer)
     return dealers
 
 
-def _draw(dealer, count, grouped, rng):
+def _draw(dealer, count, grouped):
     """Draw pieces with ``count`` cells in all."""
     while count:
-        row, symmetry, cells = dealer.draw(count, grouped=rng.random() < grouped)
+        row, symmetry, cells = dealer.draw(count, grouped)
         count -= cells
         yield row, symmetry
 
@@ -328,32 +322,28 @@ def _draw(dealer, count, grouped, rng):
 def _backgrounds(bank, blocks, block, rng):
     """Backgrounds of a block (or all, where it has none), each used before any is used again."""
     table = bank.backgrounds
-    wells = zip(table["culture"], table["well"], strict=True)
-    own = [blocks.get(well, block) == block for well in wells]
+    own = [
+        not any(well in other.get(culture, ()) for other in blocks if other is not block)
+        for culture, well in zip(table["culture"], table["well"], strict=True)
+    ]
     rows = np.flatnonzero(own) if any(own) else np.arange(len(table))
     while True:
         yield from rng.spawn(1)[0].permutation(rows).tolist()
 
 
-def _facts(recipe, bank, blocks, n_blocks):
+def _facts(recipe, bank, blocks):
     """What the plan says of itself; see `make_plan`."""
     donors = {
         culture: len({cell for row in bank.donors(culture) for cell in bank.annotations(row)})
         for culture in recipe.cells
     }
-    wells = {
-        culture: [
-            sorted(w for (c, w), b in blocks.items() if c == culture and b == block)
-            for block in range(n_blocks)
-        ]
-        for culture in recipe.cells
-    }
+    reuse = {culture: round(recipe.cells[culture] / donors[culture], 3) for culture in donors}
+    wells = {culture: [block[culture] for block in blocks] for culture in recipe.cells}
     note = ""
-    if n_blocks == 1:
+    if len(blocks) == 1:
         single = [culture for culture in wells if len(wells[culture][0]) == 1]
         note = (
             f"one block only: the root's {recipe.split} split has a single well of "
             f"{', '.join(single)}, so its images are not independent"
         )
-    reuse = {culture: round(recipe.cells[culture] / donors[culture], 3) for culture in donors}
-    return {"blocks": n_blocks, "wells": wells, "note": note, "donors": donors, "reuse": reuse}
+    return {"blocks": len(blocks), "wells": wells, "note": note, "donors": donors, "reuse": reuse}
