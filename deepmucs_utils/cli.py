@@ -261,18 +261,17 @@ def evaluate(ground_truth, predictions, out, replicates):
     """
     from deepmucs_utils.evaluation.intervals import evaluate_with_intervals
     from deepmucs_utils.evaluation.matching import match_files
-    from deepmucs_utils.evaluation.metrics import METRICS, blank_few, evaluate, write_metrics
+    from deepmucs_utils.evaluation.metrics import NUMBERS, blank_few, evaluate, write_metrics
 
     matched = match_files(ground_truth, predictions)
     metrics = evaluate_with_intervals(matched, replicates) if replicates else evaluate(matched)
     print(f"{metrics['n_images']} images, {metrics['n_cells']} cells")
     for task in ("bbox", "segm"):
         values = blank_few(metrics[task])
-        for key in (*METRICS, "AR"):
-            n = values.get(key.replace("AP", "n"), values["n"])  # ns, nm and nl, or n
+        for key, metric in NUMBERS.items():
             limits = values.get(f"{key} interval")
             around = "" if limits is None else f"  [{limits[0]:.2f}, {limits[1]:.2f}]"
-            print(f"{task}  {key:4}  n {n:6}  {values[key]:6.2f}{around}")
+            print(f"{task}  {key:4}  n {values[metric.count]:6}  {values[key]:6.2f}{around}")
     if replicates:
         print(metrics["intervals"]["note"])
     print(write_metrics(metrics, out))

@@ -25,6 +25,9 @@ LEAST_VISIBLE = 0.25  # smallest share of a cell inside a crop for it to be trai
 class CoCultureSet:
     """The images and cells of a co-culture set folder.
 
+    ``epoch`` is for `generation.endless.EndlessSet`, which can take this class's place in a
+    training; here it has no effect.
+
     Parameters
     ----------
     folder : path-like
@@ -43,7 +46,7 @@ class CoCultureSet:
         If the folder is no co-culture set or holds no cell.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         source = self.folder / "annotations.json"
         if not source.is_file():
@@ -62,33 +65,33 @@ class CoCultureSet:
         if not any(self._cells.values()):
             raise DeepMuCSError(f"{source}: holds no cells; expected at least one.")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
-    def path(self, index):
+    def path(self, index: int) -> Path:
         """Path of an image's file."""
         return self.folder / "images" / self.images[index]["file_name"]
 
-    def paths(self):
-        """Paths of the image files by image id; dict of int to Path."""
+    def paths(self) -> dict[int, Path]:
+        """Paths of the image files by image id."""
         return {image["id"]: self.path(index) for index, image in enumerate(self.images)}
 
-    def name(self, index, epoch=0):
-        """What an image is called in messages."""
+    def name(self, index: int, epoch: int = 0) -> str:
+        """Name of an image in messages."""
         return str(self.path(index))
 
-    def classes(self, epoch=0):
-        """The classes that occur in each image; list of set."""
+    def classes(self, epoch: int = 0) -> list[set]:
+        """The classes that occur in each image."""
         cells = [self._cells[image["id"]] for image in self.images]
         return [{self._class[cell["category_id"]] for cell in image} for image in cells]
 
-    def boxes(self, index):
+    def boxes(self, index: int) -> np.ndarray:
         """Boxes of an image's cells: x and y of two corners, px; ndarray, shape (n, 4)."""
         cells = self._cells[self.images[index]["id"]]
         boxes = np.array([cell["bbox"] for cell in cells], float).reshape(-1, 4)
         return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
 
-    def read(self, index, epoch=0):
+    def read(self, index: int, epoch: int = 0) -> tuple:
         """Pixels, masks and classes of an image, the same in every epoch.
 
         Returns

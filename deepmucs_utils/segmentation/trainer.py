@@ -137,7 +137,7 @@ class Trainer:
                     if self._is_due(self.cfg.TEST.EVAL_PERIOD):
                         curves.add(self.iteration, **self._validate())
                     if self._is_due(solver.CHECKPOINT_PERIOD):
-                        self._save()
+                        self._save(LAST, optimizer=self.optimizer.state_dict(), best=self.best)
                 comm.synchronize()
                 begun = time.perf_counter()
         if writes:
@@ -227,15 +227,13 @@ class Trainer:
         metrics = evaluate(match_files(self.validation.folder, predictions))
         if metrics["segm"]["AP"] > self.best:
             self.best = metrics["segm"]["AP"]
-            content = {"model": self.network.state_dict(), "iteration": self.iteration}
-            save(content, self.out / BEST)
+            self._save(BEST)
         return {
             f"val_{task}_{key}": metrics[task][key]
             for task in ("segm", "bbox")
             for key in ("AP", "AP50", "AP75")
         }
 
-    def _save(self):
-        """Keep the state from which `Trainer` resumes."""
-        state = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        save(state | {"iteration": self.iteration, "best": self.best}, self.out / LAST)
+    def _save(self, name, **state):
+        weights = {"model": self.network.state_dict(), "iteration": self.iteration}
+        save(weights | state, self.out / name)

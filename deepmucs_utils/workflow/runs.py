@@ -13,6 +13,7 @@ name changes with the code that its content depends on, so that no result outliv
 
 import hashlib
 import os
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -94,17 +95,18 @@ def for_split(p: Parameters, split: str) -> Parameters:
     if split == "train":
         return p
     share = p.fraction if p.n_images is None else min(1.0, p.n_images / full.images)
-    return replace(p, set_name=f"{_family(p)}_{split}", fraction=share, n_images=None)
+    return replace(p, set_name=f"{_family(p.set_name)}_{split}", fraction=share, n_images=None)
 
 
 def family(p: Parameters) -> list[Parameters]:
     """Parameters of all training sets of the family of ``p.set_name``, the smallest set first."""
-    names = [name for name in SET_NAMES if name.startswith(_family(p))]
+    names = [name for name in SET_NAMES if _family(name) == _family(p.set_name)]
     return [replace(p, set_name=name) for name in names if get_recipe(name).split == "train"]
 
 
-def _family(p):
-    return next(name for name in ("Demo", "Dense", "DeepMuCS") if p.set_name.startswith(name))
+def _family(set_name):
+    """E.g. ``Demo`` of ``Demo40`` and ``Demo_val``."""
+    return re.split(r"_|\d", set_name)[0]
 
 
 def data_root(p: Parameters) -> Path:
