@@ -22,17 +22,15 @@ def _local_deviation(residual):
     return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
-def background_level(image, clean, sigma=LEVEL_SIGMA):
+def background_level(image, clean):
     """Smooth grey level of the clean pixels, continued across the holes (normalised Gaussian).
 
-    Computed on an image reduced by `REDUCTION`, which is much finer than ``sigma``.
+    Computed on an image reduced by `REDUCTION`, which is much finer than `LEVEL_SIGMA`.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width)
     clean : ndarray of bool, shape (height, width)
-    sigma : float
-        Scale of the Gaussian, px.
 
     Returns
     -------
@@ -42,7 +40,7 @@ def background_level(image, clean, sigma=LEVEL_SIGMA):
     small = (max(width // REDUCTION, 1), max(height // REDUCTION, 1))
     planes = (clean.astype(np.float32), np.where(clean, image, 0).astype(np.float32))
     planes = (cv2.resize(plane, small, interpolation=cv2.INTER_AREA) for plane in planes)
-    weight, total = (cv2.GaussianBlur(plane, (0, 0), sigma / REDUCTION) for plane in planes)
+    weight, total = (cv2.GaussianBlur(plane, (0, 0), LEVEL_SIGMA / REDUCTION) for plane in planes)
     fallback = float(np.median(image[clean]) if clean.any() else np.median(image))
     level = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), fallback)
     return cv2.resize(level.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -158,12 +158,12 @@ def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
     return cells
 
 
-def read_images(root, split, cache=CACHE, cultures=CULTURE_NAMES):
+def read_images(root, split, cache=CACHE):
     """Read the images of one split as a table, one row per image.
 
     Parameters
     ----------
-    root, split, cache, cultures
+    root, split, cache
         See `read_index`.
 
     Returns
@@ -172,7 +172,7 @@ def read_images(root, split, cache=CACHE, cultures=CULTURE_NAMES):
         Columns ``image_id, file_name, height, width, culture, well, hours`` and ``cells`` (number
         of annotations).
     """
-    return pd.read_parquet(_index_files(root, split, cache, cultures)[1])
+    return pd.read_parquet(_index_files(root, split, cache, CULTURE_NAMES)[1])
 
 
 def _index_files(root, split, cache, cultures):

@@ -108,7 +108,6 @@ def make_matte(mask: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     matte = np.clip((REACH - away) / (REACH - PLATEAU), 0, 1)
     if neighbours.any():
         matte[distance_to(neighbours) <= away] = 0
-        matte[neighbours & ~mask] = 0
     return matte
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
+from hotcoco import mask as rle
 
 from deepmucs_utils.data.cultures import CATEGORY_ID, CULTURE_NAMES
 from deepmucs_utils.data.masks import encode
@@ -177,47 +177,43 @@ def _height(bank, row):
 
 def _records(plan, bank, canvas, pieces):
     """Annotations and provenance of the cells of a finished canvas."""
-    size = list(canvas.owner.shape)
-    cells = [
-        (number, piece, donor, area)
-        for number, piece in enumerate(pieces)
-        for donor, area in zip(bank.annotations(piece.row), piece.sprite.areas, strict=True)
-    ]
-    visible = [canvas.visible(number) for number in range(len(cells))]
-    codes = [encode(*part, size) for part in visible]
-    boxes = coco_mask.toBbox(codes).tolist()
-    column, annotations, provenance = bank.columns, [], []
+    size, column = list(canvas.owner.shape), bank.columns
     background = bank.backgrounds["file_name"].iat[plan.background]
-    for index, (number, piece, donor, whole) in enumerate(cells):
-        culture, area = column["culture"][piece.row], int(visible[index][1].sum())
-        annotations.append(
-            {
-                "id": plan.first_id + index,
-                "image_id": plan.index,
-                "category_id": CATEGORY_ID[culture],
-                "bbox": boxes[index],
-                "area": area,
-                "iscrowd": 0,
-                "segmentation": {"size": size, "counts": codes[index]["counts"].decode()},
-            }
-        )
-        provenance.append(
-            {
-                "annotation_id": plan.first_id + index,
-                "image_id": plan.index,
-                "block": plan.block,
-                "culture": culture,
-                "donor_image": column["file_name"][piece.row],
-                "donor_well": column["well"][piece.row],
-                "donor_hours": float(column["hours"][piece.row]),
-                "piece": number,
-                "symmetry": piece.symmetry,
-                "top": piece.top,
-                "left": piece.left,
-                "donor_annotation": int(donor),
-                "visible": area / int(whole),
-                "visible_area": area,
-                "background": background,
-            }
-        )
+    annotations, provenance = [], []
+    for number, piece in enumerate(pieces):
+        culture = column["culture"][piece.row]
+        donors = zip(bank.annotations(piece.row), piece.sprite.areas, strict=True)
+        for index, (donor, whole) in enumerate(donors, len(annotations)):
+            window, mask = canvas.visible(index)
+            code, area = encode(window, mask, size), int(mask.sum())
+            annotations.append(
+                {
+                    "id": plan.first_id + index,
+                    "image_id": plan.index,
+                    "category_id": CATEGORY_ID[culture],
+                    "bbox": rle.to_bbox(code).tolist(),
+                    "area": area,
+                    "iscrowd": 0,
+                    "segmentation": {"size": size, "counts": code["counts"].decode()},
+                }
+            )
+            provenance.append(
+                {
+                    "annotation_id": plan.first_id + index,
+                    "image_id": plan.index,
+                    "block": plan.block,
+                    "culture": culture,
+                    "donor_image": column["file_name"][piece.row],
+                    "donor_well": column["well"][piece.row],
+                    "donor_hours": float(column["hours"][piece.row]),
+                    "piece": number,
+                    "symmetry": piece.symmetry,
+                    "top": piece.top,
+                    "left": piece.left,
+                    "donor_annotation": int(donor),
+                    "visible": area / int(whole),
+                    "visible_area": area,
+                    "background": background,
+                }
+            )
     return annotations, provenance

@@ -81,15 +81,12 @@ def find_groups(scene: Scene, sound) -> list:
     boxes = np.array([box for box, _ in scene.masks])
     groups, taken = [], ~np.asarray(sound)
     for cluster in _clusters(pairs, len(boxes)):
-        if len(cluster) > 1 and not taken[cluster].any() and _fits(boxes[cluster]):
-            groups.append(cluster)
-            taken[cluster] = True
-        for seed in cluster:
-            if not taken[seed]:
-                group = _grow(seed, taken, neighbours, lengths, touching, boxes)
-                if group:
-                    groups.append(group)
-                    taken[group] = True
+        whole = len(cluster) > 1 and not taken[cluster].any() and _fits(boxes[cluster])
+        seeds = (seed for seed in cluster if not taken[seed])
+        grown = (_grow(seed, taken, neighbours, lengths, touching, boxes) for seed in seeds)
+        for group in [cluster] if whole else filter(None, grown):  # one by one, as ``taken`` grows
+            groups.append(group)
+            taken[group] = True
     return groups
 
 
@@ -137,12 +134,8 @@ def free_share(group, lengths, touching) -> float:
     -------
     float
     """
-    inner = outer = 0
-    for member in group:
-        for other, count in touching[member].items():
-            if other in group:
-                inner += count
-            else:
-                outer += count
+    counts = [touch for member in group for touch in touching[member].items()]
+    inner = sum(count for other, count in counts if other in group)
+    outer = sum(count for _, count in counts) - inner
     outline = int(lengths[list(group)].sum()) - inner
     return 1 - outer / outline if outline > 0 else 0.0

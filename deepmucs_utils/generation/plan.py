@@ -75,10 +75,9 @@ def deal_counts(cells, images, rng, shares=None, areas=None):
     wanted = rng.integers(least_per, most_per + 1, images)
     often = np.sqrt(counts) if shares is None else np.ones(len(counts))
     appearances = _share_out(often, most, min(wanted.sum(), most.sum()))
-    wanted = _match(wanted, appearances.sum(), most_per, rng)
+    room = _match(wanted, appearances.sum(), most_per, rng)
 
     present = np.zeros((images, len(counts)), bool)
-    room = wanted.copy()
     for culture in np.argsort(-appearances, kind="stable"):  # Gale and Ryser: widest first
         order = np.lexsort((rng.random(images), -room))
         chosen = order[: appearances[culture]]
@@ -90,9 +89,8 @@ def deal_counts(cells, images, rng, shares=None, areas=None):
         fitted = _fit(present, shares, counts * np.asarray(areas))
     for culture, count in enumerate(counts):
         places = np.flatnonzero(present[:, culture])
-        if shares is None:
-            chance = np.full(len(places), 1 / len(places))
-        else:
+        chance = np.full(len(places), 1 / len(places))
+        if shares is not None:
             expected = fitted[places, culture] * (count - len(places))
             dealt[places, culture] += expected.astype(int)
             chance = expected % 1 / max((expected % 1).sum(), 1e-9)
@@ -135,7 +133,6 @@ def _share_out(weights, most, total):
 
 def _match(wanted, total, most, rng):
     """Raise or lower entries of ``wanted``, between 1 and ``most``, until they sum to ``total``."""
-    wanted = wanted.copy()
     while (surplus := wanted.sum() - total) != 0:
         able = np.flatnonzero(wanted > 1 if surplus > 0 else wanted < most)
         chosen = rng.permutation(able)[: abs(surplus)]
