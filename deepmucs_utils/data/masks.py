@@ -81,8 +81,7 @@ def decode_masks(segmentations, shape):
     -------
     ndarray of bool, shape (n, height, width)
     """
-    masks = [decode(segmentation, shape) for segmentation in segmentations]
-    return np.stack(masks) if masks else np.zeros((0, *shape), bool)
+    return np.array([decode(one, shape) for one in segmentations], bool).reshape(-1, *shape)
 
 
 def encode(window, mask, shape):

@@ -59,7 +59,7 @@ class Cutout:
 
 
 def distance_to(region: np.ndarray) -> np.ndarray:
-    """Distance of every pixel to a region of True, px; float32."""
+    """Distance of every pixel to a region of True, px; float32, very far where there is none."""
     return cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
 
 
@@ -106,15 +106,12 @@ def make_matte(mask: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """
     away = distance_to(mask)
     matte = np.clip((REACH - away) / (REACH - PLATEAU), 0, 1)
-    if neighbours.any():
-        matte[distance_to(neighbours) <= away] = 0
+    matte[distance_to(neighbours) <= away] = 0
     return matte
 
 
 def free_boundary(mask: np.ndarray, neighbours: np.ndarray) -> float:
     """Share of a mask's boundary pixels that are more than `CLEARANCE` px from the next mask."""
-    if not neighbours.any():
-        return 1.0
     return float((distance_to(neighbours)[boundary(mask)] > CLEARANCE).mean())
 
 
@@ -180,9 +177,7 @@ def cut(image: np.ndarray, scene: Scene, rows) -> Cutout:
     mask = labels > 0
     neighbours = (owner >= 0) & ~np.isin(owner, rows) & ~mask
     matte = make_matte(mask, neighbours)
-    ring = (matte == 0) & ~neighbours
-    if neighbours.any():
-        ring &= distance_to(neighbours) > CLEARANCE
+    ring = (matte == 0) & (distance_to(neighbours) > CLEARANCE)
     level = pixels[ring].mean() if np.count_nonzero(ring) >= LEAST_RING else np.median(image)
     free = free_boundary(mask, neighbours)
     return Cutout(pixels, labels, matte, float(level), top, left, free)

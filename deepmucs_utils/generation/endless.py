@@ -1,4 +1,4 @@
-"""Endless co-cultures: every epoch is composed anew from the bank while the network trains.
+"""Endless co-cultures: every epoch is another set composed from the bank while the network trains.
 
 The paper found that more images help, and stopped at 4,000 of them.
 """

@@ -192,27 +192,28 @@ class Dealer:
         for place in np.argsort(-keys, kind="stable").tolist():  # the smallest key is drawn first
             self._queues.setdefault(self._sizes[place], []).append(place)
 
-    def draw(self, room, grouped=0.0):
-        """Draw a donor.
+    def deal(self, count, grouped=0.0):
+        """Deal donors with a given number of cells in all.
 
         Parameters
         ----------
-        room : int
-            How many cells it may have at most.
+        count : int
         grouped : float
             Share of draws that prefer a group.
 
-        Returns
-        -------
-        row, symmetry, cells : int
+        Yields
+        ------
+        row, symmetry : int
         """
-        first = self._rng.random() < grouped
-        while (place := next(self._unused(room, first), None)) is None:
-            self._start_round()
-        symmetry = int(self._turn[place])
-        self._turn[place] = (symmetry + 1) % SYMMETRIES
-        self._used.update(self._members[place])
-        return int(self._donors[place]), symmetry, self._sizes[place]
+        while count:
+            groups_first = self._rng.random() < grouped
+            while (place := next(self._unused(count, groups_first), None)) is None:
+                self._start_round()
+            symmetry = int(self._turn[place])
+            self._turn[place] = (symmetry + 1) % SYMMETRIES
+            self._used.update(self._members[place])
+            count -= self._sizes[place]
+            yield int(self._donors[place]), symmetry
 
     def _unused(self, room, groups_first):
         """Donors without a used cell; groups of a size as often as they are many."""
@@ -281,7 +282,7 @@ def make_plan(recipe: Recipe, bank: Bank, seed: int):
             pieces = tuple(
                 piece
                 for culture, count in zip(cells, counts.tolist(), strict=True)
-                for piece in _draw(dealers[culture][block], count, recipe.grouped)
+                for piece in dealers[culture][block].deal(count, recipe.grouped)
             )
             plans.append(ImagePlan(len(plans), first_id, block, pieces, next(backgrounds[block])))
             first_id += int(counts.sum())
@@ -306,14 +307,6 @@ def _dealers(recipe, bank, blocks, rng):
             dealer = Dealer(own, members, rng, bank.columns["weight"][own])
             dealers.setdefault(culture, []).append(dealer)
     return dealers
-
-
-def _draw(dealer, count, grouped):
-    """Draw pieces with ``count`` cells in all."""
-    while count:
-        row, symmetry, cells = dealer.draw(count, grouped)
-        count -= cells
-        yield row, symmetry
 
 
 def _backgrounds(bank, blocks, block, rng):

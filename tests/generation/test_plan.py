@@ -37,7 +37,7 @@ def test_every_image_of_a_published_set_holds_two_to_four_cultures(name):
 
 def test_donors_are_used_up_before_any_is_used_again_and_then_with_another_symmetry():
     dealer = Dealer(np.array([7, 8, 9]), [(1,), (2,), (3,)], np.random.default_rng(0), np.ones(3))
-    rounds = [[dealer.draw(1)[:2] for _ in range(3)] for _ in range(8)]
+    rounds = [list(dealer.deal(3)) for _ in range(8)]
     assert all(sorted(row for row, _ in one) == [7, 8, 9] for one in rounds)
     used = [symmetry for one in rounds for row, symmetry in one if row == 8]
     assert sorted(used) == list(range(8))
@@ -47,17 +47,14 @@ def test_a_cell_used_in_a_group_is_used_alone_only_after_all_others():
     singles, groups = [(n,) for n in range(6)], [(0, 1), (2, 3, 4)]
     for seed in range(20):
         dealer = Dealer(np.arange(8), singles + groups, np.random.default_rng(seed), np.ones(8))
-        used = []
-        while len(used) < 6:
-            row, _, cells = dealer.draw(6 - len(used), grouped=len(used) == 0)
-            used += (singles + groups)[row]
+        used = [cell for row, _ in dealer.deal(6, 0.5) for cell in (singles + groups)[row]]
         assert sorted(used) == list(range(6))
 
 
 def test_a_group_is_drawn_only_where_there_is_room_for_its_cells():
     dealer = Dealer(np.arange(2), [(1,), (2, 3, 4)], np.random.default_rng(0), np.ones(2))
-    assert all(dealer.draw(2, grouped=True)[2] == 1 for _ in range(5))
-    assert dealer.draw(3, grouped=True)[2] == 3
+    assert all(len(list(dealer.deal(2, 1.0))) == 2 for _ in range(5))
+    assert [row for row, _ in dealer.deal(3, 1.0)] == [1]
 
 
 def test_cells_that_the_border_often_spoils_are_drawn_earlier():
@@ -65,7 +62,7 @@ def test_cells_that_the_border_often_spoils_are_drawn_earlier():
     for seed in range(300):
         weights = np.array([3.0, 1.0, 1.0])
         dealer = Dealer(np.arange(3), [(1,), (2,), (3,)], np.random.default_rng(seed), weights)
-        first += dealer.draw(1)[0] == 0
+        first += next(dealer.deal(1))[0] == 0
     assert first / 300 == pytest.approx(3 / 5, abs=0.08)
 
 

@@ -106,7 +106,7 @@ def test_one_image_alone_is_the_image_of_the_set(made, compose, tmp_path):
     assert part == [annotation for annotation in whole if annotation["image_id"] == 7]
 
 
-def test_an_interrupted_set_goes_on_to_the_same_bytes(made, compose, tmp_path, monkeypatch):
+def test_an_interrupted_set_resumes_to_the_same_bytes(made, compose, tmp_path, monkeypatch):
     compose_image = sets.compose_image
     monkeypatch.setattr(sets, "CHUNK", 3)
 
@@ -127,7 +127,7 @@ def test_an_interrupted_set_goes_on_to_the_same_bytes(made, compose, tmp_path, m
     assert composed == [6, 7, 8, 9]  # two chunks of three were done
 
 
-def test_a_killed_process_is_gone_on_with_to_the_same_bytes(
+def test_a_set_resumes_after_its_process_was_killed_to_the_same_bytes(
     made, root, some, cache, tmp_path, monkeypatch
 ):
     out = tmp_path / "set"
