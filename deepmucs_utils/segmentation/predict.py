@@ -54,9 +54,8 @@ def predict(run_dir, images, out, overlays=False) -> Path:
     is_set = len(given) == 1 and (Path(given[0]) / "annotations.json").is_file()
     paths = CoCultureSet(given[0]).paths() if is_set else dict(enumerate(_image_files(given), 1))
     out.mkdir(parents=True, exist_ok=True)
-    predict_files(
-        model, cfg, paths, out / "predictions.json", out / "overlays" if overlays else None
-    )
+    drawings = out / "overlays" if overlays else None
+    predict_files(model, cfg, paths, out / "predictions.json", drawings)
     if not is_set:
         listing = [{"id": image_id, "file_name": path} for image_id, path in paths.items()]
         write_json(out / "images.json", listing)
@@ -119,9 +118,8 @@ def predict_files(model, cfg, paths, out, overlays=None):
         Folder for the images with the outlines of their cells.
     """
     records = []
-    for image_id, path in tqdm(
-        paths.items(), "predicting", unit="image", disable=None, leave=False
-    ):
+    bar = tqdm(paths.items(), "predicting", unit="image", disable=None, leave=False)
+    for image_id, path in bar:
         image = read_image(path)
         found = predict_image(model, cfg, image)
         records += to_records(found, image_id, cfg)

@@ -24,6 +24,7 @@ import yaml
 from filelock import FileLock
 
 import deepmucs_utils
+from deepmucs_utils.data.livecell import SPLITS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import read_json, write_json
 from deepmucs_utils.generation.recipes import SET_NAMES, get_recipe
@@ -237,9 +238,11 @@ def write_results(p: Parameters, metrics: dict) -> dict:
     from deepmucs_utils.evaluation.metrics import reportable
 
     folder = run_folder(p)
+    recipes = {split: for_split(p, split).recipe() for split in SPLITS}
+    facts = ("name", "images", "cells", "total", "note")
     results = {
         "parameters": p.plain() | {"iterations": iterations(p)},
-        "sets": {split: _describe(for_split(p, split)) for split in ("train", "val", "test")},
+        "sets": {split: {f: getattr(r, f) for f in facts} for split, r in recipes.items()},
         "metrics": reportable(metrics),
         "environment": environment(),
         "seconds": {"training": read_json(folder / "training.json")["seconds"]},
@@ -274,12 +277,6 @@ def claim(p: Parameters):
             f"{folder}: holds a run with other parameters ({'; '.join(different)}); choose another "
             "out_dir or remove that folder."
         )
-
-
-def _describe(p):
-    """Images, cells and note of the set that parameters ``p`` mean."""
-    recipe = p.recipe()
-    return {name: getattr(recipe, name) for name in ("name", "images", "cells", "total", "note")}
 
 
 @contextmanager
