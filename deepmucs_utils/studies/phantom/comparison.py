@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,54 +23,43 @@ from deepmucs_utils.workflow import params
 WIDEN = 0.25
 
 
-class Criterion(NamedTuple):
-    """A number that is measured, and its limits.
-
-    Parameters
-    ----------
-    measured : callable
-        Takes the statistics of a culture; gives the number.
-    limits : callable
-        Takes the reference statistics of a culture; gives its number, the least and the greatest
-        allowed. A number that is NaN asks for nothing.
-    """
-
-    measured: callable
-    limits: callable
-
-
 def _near(name, share=0.0, reach=0.0):
     """Within a share of the reference, or a distance from it."""
 
-    def limits(theirs):
-        room = abs(theirs[name]) * share + reach
-        return theirs[name], theirs[name] - room, theirs[name] + room
+    def criterion(ours, theirs):
+        wanted, room = theirs[name], abs(theirs[name]) * share + reach
+        return ours[name], wanted, wanted - room, wanted + room
 
-    return Criterion(lambda ours: ours[name], limits)
+    return criterion
 
 
 def _between(name, *limits):
     """Between fixed limits, whatever the reference."""
-    return Criterion(lambda ours: ours[name], lambda theirs: limits)
+    return lambda ours, theirs: (ours[name], *limits)
 
 
 def _in_range(name, measured, widen=WIDEN):
     """Within the range that the reference's images show, widened."""
 
-    def limits(theirs):
+    def criterion(ours, theirs):
         low, high = theirs[f"{name}_low"], theirs[f"{name}_high"]
-        return (low + high) / 2, low * (1 - widen), high * (1 + widen)
+        return measured(ours), (low + high) / 2, low * (1 - widen), high * (1 + widen)
 
-    return Criterion(measured, limits)
+    return criterion
 
 
-def _noise_direction(theirs):
-    """1 if noise is correlated more along y in all images, −1 if more along x; else NaN."""
+def _noise_direction(ours, theirs):
+    """1 if noise is correlated more along y, −1 if more along x; NaN where the reference's images
+    disagree."""
+    y, x = (ours[f"noise_{axis}1_low"] + ours[f"noise_{axis}1_high"] for axis in "yx")
     along_y = theirs["noise_y1_low"] > theirs["noise_x1_high"]
     along_x = theirs["noise_x1_low"] > theirs["noise_y1_high"]
-    return (float(along_y) - float(along_x) or np.nan,) * 3
+    wanted = float(along_y) - float(along_x) or np.nan
+    return np.sign(y - x), wanted, wanted, wanted
 
 
+#: By name, functions of the statistics of a culture and of its reference: the measured number, that
+#: of the reference, the least and the greatest allowed. A reference of NaN asks for nothing.
 CRITERIA = {
     "area_median": _near("area_median", share=0.15),
     "aspect_median": _near("aspect_median", share=0.15),
@@ -84,15 +72,7 @@ CRITERIA = {
     f"profile_from_+{FLAT_FROM}px": _between("outside", 0.0, 0.0, 0.3),
     **{f"texture_acf{lag}": _near(f"texture_acf{lag}", reach=0.1) for lag in LAGS},
     "noise_sd": _in_range("noise", lambda ours: (ours["noise_low"] + ours["noise_high"]) / 2, 0.15),
-    "noise_along_y_not_x": Criterion(
-        lambda ours: np.sign(
-            ours["noise_y1_low"]
-            + ours["noise_y1_high"]
-            - ours["noise_x1_low"]
-            - ours["noise_x1_high"]
-        ),
-        _noise_direction,
-    ),
+    "noise_along_y_not_x": _noise_direction,
     "cover": _in_range("cover", lambda ours: ours["cover_high"]),
     "touching": _in_range("touching", lambda ours: ours["touching"]),
     "specks": _in_range("specks", lambda ours: ours["specks_high"]),
@@ -125,7 +105,7 @@ def compare(measurement: Measurement, against: Measurement | None = None) -> pd.
         known = {k: v for k, v in rim(profiles, culture).items() if not np.isnan(v)}
         theirs = reference.loc[culture].to_dict() | known
         for name, criterion in CRITERIA.items():
-            found, (wanted, low, high) = criterion.measured(ours), criterion.limits(theirs)
+            found, wanted, low, high = criterion(ours, theirs)
             if not np.isnan(wanted):
                 rows.append((culture, name, found, wanted, low, high, low <= found <= high))
     names = ["culture", "criterion", "measured", "reference", "low", "high", "passed"]

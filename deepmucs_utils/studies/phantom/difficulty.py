@@ -97,10 +97,11 @@ def measure_difficulty(root, train="train", test="test", most=600, epochs=20, se
         )
     from deepmucs_utils.studies.classifier import lenet, train_classifier
 
-    (known, targets), (unseen, wanted) = (
-        (found[np.isin(names, cultures), None] / np.float32(SCALE), _codes(names, cultures))
-        for found, names in ((crops, labels), (others, truth))
-    )
+    parts = []
+    for found, names in ((crops, labels), (others, truth)):
+        codes = pd.Index(cultures).get_indexer(names)  # -1: not a common culture
+        parts += found[codes >= 0, None] / np.float32(SCALE), codes[codes >= 0]
+    known, targets, unseen, wanted = parts
     build = partial(lenet, len(cultures))
     scores = train_classifier(build, known, targets, seed, epochs, RATE, turned=True)
     answers = scores(unseen).argmax(1)
@@ -114,12 +115,6 @@ def measure_difficulty(root, train="train", test="test", most=600, epochs=20, se
         "train_cells": len(targets),
         "test_cells": len(wanted),
     }
-
-
-def _codes(names, cultures):
-    """Places of the names among the cultures; other names are left out."""
-    codes = pd.Index(cultures).get_indexer(names)
-    return codes[codes >= 0]
 
 
 def study(root, folder):

@@ -47,7 +47,7 @@ def _windows(p, split, root, without=None):
     folder = runs.out_dir(p) / "sets" / f"monocultures_{split}-for-{own.name}"
     with runs.alone(folder):
         if not folder.is_dir():
-            images = read_ground_truth(own / "annotations.json")["images"]
+            images = read_ground_truth(own)["images"]
             size = images[0]["height"], images[0]["width"]
             windows = Windows(size, len(images), p.seed)
             write_monocultures(root, folder, split, windows, p.cultures, without, params.cache())
@@ -106,15 +106,10 @@ def train_alternatives(p: params.Parameters, names) -> dict[str, Path]:
     home = runs.run_folder(p) / f"{iterations(p)}-iterations"
     folders = {name: home / name.replace(" ", "-") for name in names}
     with runs.alone(home):
-        missing = [name for name in names if not (folders[name] / "training.json").is_file()]
         work = [
-            delayed(_train)(
-                p,
-                name,
-                *(ALTERNATIVES[name](p, split) for split in ("train", "val")),
-                folders[name],
-            )
-            for name in missing
+            delayed(_train)(p, name, *(ALTERNATIVES[name](p, s) for s in ("train", "val")), folder)
+            for name, folder in folders.items()
+            if not (folder / "training.json").is_file()
         ]
         with parallel_config("loky", inner_max_num_threads=1):
             Parallel(1 if torch.cuda.is_available() else 2)(work)
@@ -147,17 +142,15 @@ def training_sets(p: params.Parameters, names) -> pd.DataFrame:
     from deepmucs_utils.segmentation.config import get_config
 
     seen = iterations(p) * get_config(p.model).SOLVER.IMS_PER_BATCH
-    truths = {
-        name: read_ground_truth(ALTERNATIVES[name](p, "train") / "annotations.json")
-        for name in names
-    }
-    counts = {
-        name: [len(truth["images"]), len(truth["annotations"])] for name, truth in truths.items()
-    }
-    table = pd.DataFrame.from_dict(counts, "index", columns=["images", "cells"])
+    truths = [read_ground_truth(ALTERNATIVES[name](p, "train")) for name in names]
+    table = pd.DataFrame(
+        [(len(truth["images"]), len(truth["annotations"])) for truth in truths],
+        pd.Index(names, name="trained on"),
+        ["images", "cells"],
+    )
     table["cells per image"] = table["cells"] / table["images"]
     table["epochs"] = seen / table["images"]
-    return table.rename_axis("trained on")
+    return table
 
 
 def predict_set(p: params.Parameters, folder: Path, model: Path | None = None) -> Path:
