@@ -326,18 +326,6 @@ def interactions(ground_truth, predictions, threshold, out, **options):
     print(f"{len(write_tables(vars(found), out)) // 2} tables in {out}")
 
 
-@deepmucs.command(params=[SEED, JOBS])
-@option("--out", "out_dir", type=PATH, required=True, help="Folder for the tables.")
-@option("--sets", type=COUNT, default=1000, help="Null sets.")
-@option("--power-sets", type=COUNT, default=100, help="Sets per strength and size.")
-def validate_interactions(out_dir, **options):
-    """Measure type I error and power of `interactions`."""
-    from deepmucs_utils.evaluation.tables import write_tables
-    from deepmucs_utils.studies.interactions.null_and_power import validate
-
-    print(*write_tables(validate(**options), out_dir), sep="\n")
-
-
 @deepmucs.command(params=[ROOT, OUT, CULTURES, SEED, CACHE])
 @option("--split", type=SPLIT, default="test")
 @option("--without", type=PATH, help="Leave out the images that gave this set its cells.")

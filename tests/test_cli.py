@@ -95,11 +95,6 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
             {"run_dir": A, "images": (B, Path("c")), "out": OUT, "overlays": False},
         ),
         (
-            "validate-interactions --out out --sets 5 --seed 2",
-            "studies.interactions.null_and_power.validate",
-            {"sets": 5, "power_sets": 100, "seed": 2},
-        ),
-        (
             "monocultures a out --without b --window 20 30",
             "studies.training.monocultures.write_monocultures",
             {"root": A, "split": "test", "without": B, "windows": Windows((20, 30), None, 0)},

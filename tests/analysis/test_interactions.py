@@ -84,7 +84,7 @@ def test_a_strong_interaction_is_found_with_its_sign_and_chance_is_not(strength,
 
 @pytest.mark.slow
 def test_type_one_error_is_within_its_binomial_bounds():
-    """40 null sets of two images; `deepmucs validate-interactions` does it with 1,000 of four."""
+    """40 null sets of two images; the study interaction-power does it with 1,000 of four."""
     design = Design(images=2, cells=6, replacements=19)
     table = rejections(run_sets(design, 40, seed=5))
     assert table.loc[["large-large", "large-small", "small-small", "any"], "kept"].all()

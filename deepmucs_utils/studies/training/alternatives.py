@@ -57,15 +57,51 @@ def _windows(p, split, root, without=None):
 def naive_composites(p: params.Parameters, split: str = "train") -> Path:
     """The run's own set, pasted naively: hard edges, random places."""
     q = runs.for_split(p, split)
-    return compose_set(
-        runs.data_root(q),
-        runs.out_dir(q) / "sets" / f"naive_{runs.label(q)}",
-        get_recipe(q.set_name, q.fraction, q.cultures, q.n_images),
-        q.seed,
-        Style(placement="uniform", blend="hard"),
-        os.cpu_count(),
-        params.cache(),
-    )
+    style = Style(placement="uniform", blend="hard")
+    return _compose(q, f"naive_{runs.label(q)}", q.recipe(), q.seed, style)
+
+
+def compose_pair(
+    p: params.Parameters, cultures, strength=0.0, split="test", n_images=None, seed=None, mix=None
+) -> Path:
+    """Compose images with many single cells of a few cultures, of known interaction and mix.
+
+    Parameters
+    ----------
+    p : Parameters
+        Says root, folder and seed. The set lies in the runs' folder and is composed once.
+    cultures : sequence of str
+        Two or three; the first two interact.
+    strength : float
+        See `generation.placement.Places`; 0 places all cells independently.
+    split : {"test", "val"}
+    n_images : int, optional
+        Default 20.
+    seed : int, optional
+        Default that of ``p``.
+    mix : sequence of int, optional
+        Parts of the cells that each culture has, such as ``(99, 1)``; default equal parts.
+
+    Returns
+    -------
+    Path
+        Folder of the set.
+    """
+    seed = p.seed if seed is None else seed
+    name = f"Pairs_{split}-{'+'.join(cultures)}-{strength:g}-seed{seed}"
+    name += f"-{n_images}images" if n_images else ""
+    name += f"-{'to'.join(map(str, mix))}" if mix else ""
+    pull = ((cultures[0], cultures[1], float(strength)),) if strength else ()
+    parts = dict(zip(cultures, mix, strict=True)) if mix else None
+    recipe = get_recipe(f"Pairs_{split}", cultures=tuple(cultures), n_images=n_images, mix=parts)
+    style = Style(placement="interacting" if pull else "uniform", interactions=pull)
+    return _compose(p, name, recipe, seed, style)
+
+
+def _compose(p, name, recipe, seed, style):
+    """Compose a set of another kind into the folder of a run's sets."""
+    root, folder, jobs = runs.data_root(p), runs.out_dir(p) / "sets" / name, os.cpu_count()
+    return compose_set(root, folder, recipe, seed, style, jobs, params.cache())
 
 
 #: Sets to train and to validate on, by alternative; each is validated on scenes of its own kind.

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from deepmucs_utils.phantom.write import write_phantom
-from deepmucs_utils.studies.interactions.pair_sets import compose_pair
+from deepmucs_utils.studies.training.alternatives import compose_pair
 from deepmucs_utils.workflow import params
 
 pytestmark = pytest.mark.slow
