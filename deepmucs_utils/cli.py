@@ -20,7 +20,6 @@ PATH = click.Path(path_type=Path)
 COUNT = IntRange(min=1)
 SPLIT = Choice(("train", "val", "test"))
 SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
-CRITIC = Choice(("features", "CNN"))
 
 
 def main(arguments=None):
@@ -127,22 +126,6 @@ def sheets(root, against, out, cache):
     print(*write_sheets(root, against, out, cache), sep="\n")
 
 
-@deepmucs.command(params=[ROOT, SEED, CACHE])
-@option("--most", type=COUNT, default=600, help="Cells per culture for training.")
-@option("--epochs", type=COUNT, default=20)
-def difficulty(root, **options):
-    """Measure how well a network distinguishes cultures."""
-    from deepmucs_utils.studies.phantom.difficulty import measure_difficulty
-
-    found = measure_difficulty(root, **options)
-    for culture, recall in found["recall"].items():
-        print(f"{culture:8}{recall:6.1f} %")
-    print(
-        f"balanced accuracy {found['balanced_accuracy']:.1f} % on {found['test_cells']} cells "
-        f"of other wells, trained on {found['train_cells']}"
-    )
-
-
 @deepmucs.command(params=[ROOT, OUT, SET_NAME, *SCALE, SEED, JOBS, CACHE])
 @option("--nested", is_flag=True, help="Begin with the images of the next smaller training set.")
 @option("--only", type=int, metavar="I", help="Compose image I alone.")
@@ -183,16 +166,6 @@ def download(root, **options):
     from deepmucs_utils.data.download import download
 
     print(download(root, **{name: value for name, value in options.items() if value}))
-
-
-@deepmucs.command(params=[ROOT, OUT, SEED, JOBS, CACHE])
-@option("--images", type=COUNT, default=48, help="Number of real images.")
-@option("--critic", "critics", type=CRITIC, multiple=True, default=CRITIC.choices)
-def realism(root, out, **options):
-    """Measure how composites differ from real images."""
-    from deepmucs_utils.studies.realism.study import as_text, measure_realism
-
-    print(as_text(measure_realism(root, out, **options)))
 
 
 @deepmucs.command(params=[*MODEL, SEED, CACHE])

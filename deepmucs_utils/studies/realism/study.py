@@ -35,7 +35,6 @@ from deepmucs_utils.studies.realism.critics import (
 from deepmucs_utils.studies.realism.culture_leaks import guess_cultures
 from deepmucs_utils.studies.realism.field_statistics import (
     compare_fields,
-    fields_table,
     measure_field,
     read_scenes,
 )
@@ -210,34 +209,6 @@ def edge_statistics(ring, at=5):
     slope = np.abs(along[0] * normal[0] + along[1] * normal[1])[edge]
     derivative = slope.mean() if len(slope) >= LEAST_PIXELS else np.nan
     return {"mean": profile[0], "sd": profile[1], "derivative": derivative}
-
-
-def as_text(result):
-    """The measurements as tables, in text.
-
-    Parameters
-    ----------
-    result : dict
-        See `measure_realism`.
-
-    Returns
-    -------
-    str
-    """
-    seams = pd.Series({way: found["derivative"] for way, found in result["rings"].items()})
-    tables = {
-        "AUC within held-out images, mean and 95 % interval over images (0.5: indistinguishable)": (
-            pd.DataFrame(result["judged"]).set_index(["probe", "way", "critic"])
-        ),
-        "Seam index: normal derivative 5 px outside the mask, over that of real cells": (
-            seams / seams["real"]
-        ),
-        "Cultures guessed from outside the mattes: balanced accuracy against a permutation null": (
-            pd.DataFrame(result["leaks"]).T
-        ),
-        "What an image holds: median, and least to most": fields_table(result["fields"]),
-    }
-    return "\n\n".join(f"{title}\n{table.round(3).to_string()}" for title, table in tables.items())
 
 
 def study(root, folder):
