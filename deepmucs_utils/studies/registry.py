@@ -27,8 +27,9 @@ class Study:
         What it answers.
     minutes : int
         Expected time on two cores.
-    function : str
-        ``module:name``; takes a root and the folder of the partial state, gives the result.
+    module : str
+        Its function ``study`` takes a root and the folder of the partial state, and gives the
+        result.
     seeds : tuple of int
         Of its random numbers.
     livecell : bool
@@ -37,7 +38,7 @@ class Study:
 
     question: str
     minutes: int
-    function: str
+    module: str
     seeds: tuple[int, ...] = (0,)
     livecell: bool = False
 
@@ -45,31 +46,18 @@ class Study:
 _HERE = "deepmucs_utils.studies"
 STUDIES = {
     "phantom-calibration": Study(
-        "How near does the phantom come to LIVECell?", 2, f"{_HERE}.phantom.comparison:study", ()
+        "Is the phantom like LIVECell?", 2, f"{_HERE}.phantom.comparison", ()
     ),
-    "difficulty": Study(
-        "How hard are the cultures to distinguish?", 5, f"{_HERE}.phantom.difficulty:study"
-    ),
-    "realism": Study(
-        "Can composites be distinguished from real images?", 20, f"{_HERE}.realism.study:study"
-    ),
+    "difficulty": Study("Are the cultures distinguishable?", 5, f"{_HERE}.phantom.difficulty"),
+    "realism": Study("Are composites distinguishable?", 20, f"{_HERE}.realism.study"),
     "interaction-power": Study(
-        "Does the interaction test keep its level, and what does it detect?",
+        "Level and power of the interaction test?",
         60,
-        f"{_HERE}.interactions.null_and_power:study",
+        f"{_HERE}.interactions.null_and_power",
         (0, 1),
     ),
-    "transfer": Study(
-        "Does what is learnt on the phantom hold on LIVECell?",
-        30,
-        "benchmarks.transfer:study",
-        livecell=True,
-    ),
-    "inference-scale": Study(
-        "What does a test outside the scales of training cost?",
-        30,
-        "benchmarks.inference_scale:study",
-    ),
+    "transfer": Study("What carries over to LIVECell?", 30, "benchmarks.transfer", livecell=True),
+    "inference-scale": Study("Which scale at test?", 30, "benchmarks.inference_scale"),
 }
 
 
@@ -144,7 +132,7 @@ def run_study(name: str, root: Path | None = None, again: bool = False) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    result = resolve_name(study.function)(root or runs.data_root(params.check()), folder)
+    result = resolve_name(f"{study.module}:study")(root or runs.data_root(params.check()), folder)
     seconds, machine = round(time.monotonic() - begun, 1), environment()
     command = f"make studies STUDY={name}" + (f" ROOT={root.name}" if root else "")
     document = {"study": name, "command": command, "seeds": study.seeds}

@@ -27,7 +27,7 @@ def test_every_study_is_listed_with_its_question(capsys):
         assert study.question in list_studies()
 
 
-def measure(root, folder):
+def study(root, folder):
     """A study that is interrupted once."""
     state = folder / "state"
     if not state.is_file():
@@ -37,18 +37,18 @@ def measure(root, folder):
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    monkeypatch.setitem(STUDIES, "some-study", Study("?", 1, f"{__name__}:measure", (3,)))
+def place(tmp_path, monkeypatch):
+    monkeypatch.setitem(STUDIES, "some-study", Study("?", 1, __name__, (3,)))
     monkeypatch.setattr(registry, "_stored", lambda name, root=None: tmp_path / f"{name}.json")
     monkeypatch.setenv("DEEPMUCS_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
-def test_a_study_resumes_and_a_finished_one_is_kept(study):
-    root = study / "root"
+def test_a_study_resumes_and_a_finished_one_is_kept(place):
+    root = place / "root"
     with pytest.raises(DeepMuCSError, match="interrupted"):
         run_study("some-study", root)
-    assert not (study / "some-study.json").exists()
+    assert not (place / "some-study.json").exists()
     path = run_study("some-study", root)
     stored = json.loads(path.read_text())
     assert set(stored) == FORM and stored["seeds"] == [3]

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.cells import REACH, distance_to
 from deepmucs_utils.studies.realism.critics import patch_features
-from deepmucs_utils.studies.realism.field_statistics import read_scenes
+from deepmucs_utils.studies.realism.fields import read_scenes
 
 WITHIN = 16.0  # px from the cell
 SIDE = 64  # px, side of the window that is looked at around a cell

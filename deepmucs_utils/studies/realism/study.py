@@ -33,7 +33,7 @@ from deepmucs_utils.studies.realism.critics import (
     power_spectrum,
 )
 from deepmucs_utils.studies.realism.culture_leaks import guess_cultures
-from deepmucs_utils.studies.realism.field_statistics import (
+from deepmucs_utils.studies.realism.fields import (
     compare_fields,
     measure_field,
     read_scenes,
@@ -72,7 +72,7 @@ def measure_realism(
     -------
     dict
         ``judged`` (list: ``probe, way, critic`` and what `critics.distinguish` gives), ``cleared``
-        and ``rings`` (statistics by way), ``fields`` (see `field_statistics.compare_fields`),
+        and ``rings`` (statistics by way), ``fields`` (see `fields.compare_fields`),
         ``leaks`` (see `culture_leaks.guess_cultures`) and ``root_images``.
     """
     out, livecell = Path(out), LiveCell(root)

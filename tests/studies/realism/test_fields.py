@@ -4,7 +4,7 @@ import pytest
 from deepmucs_utils.data.masks import paint
 from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
-from deepmucs_utils.studies.realism.field_statistics import (
+from deepmucs_utils.studies.realism.fields import (
     compare_fields,
     fields_table,
     measure_field,
