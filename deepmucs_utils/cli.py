@@ -333,11 +333,9 @@ def studies(name, root, again, missing):
 def run(root, out, **options):
     """Compose, train and evaluate a set by its notebooks."""
     from deepmucs_utils.workflow import params
-    from deepmucs_utils.workflow.notebooks import run_set, training_shown
+    from deepmucs_utils.workflow.notebooks import run_sets
 
-    p = params.check(data_root=root, out_dir=out, **options)
-    with training_shown([p]):
-        print(run_set(p))
+    print(*run_sets([params.check(data_root=root, out_dir=out, **options)]))
 
 
 @deepmucs.command

@@ -8,10 +8,7 @@ import logging
 import multiprocessing
 import os
 import sys
-import threading
-import time
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,24 +23,27 @@ RUN_NOTEBOOKS = ("25_build_a_subset", "32_train", "40_evaluate")  # executed onc
 def run_sets(plans: list[Parameters]) -> list[Path]:
     """Run several sets at once by `run_set`, and show how far their trainings are.
 
-    Each run has one thread: a small network gains little from more.
-
     Parameters
     ----------
     plans : list of Parameters
+        One set each. Every run is a process of its own with its share of the cores: a small network
+        gains little from more threads.
 
     Returns
     -------
     list of Path
-        The ``results.json`` of each run.
+        The runs' ``results.json``.
     """
     spawn = multiprocessing.get_context("spawn")
-    with training_shown(plans), ProcessPoolExecutor(len(plans), spawn, _use_one_thread) as pool:
-        return list(pool.map(run_set, plans))
+    threads = max(1, (os.cpu_count() or 1) // len(plans))
+    with ProcessPoolExecutor(len(plans), spawn, _use_threads, (threads,)) as pool:
+        work = [pool.submit(run_set, p) for p in plans]
+        _show_training(plans, work)
+        return [one.result() for one in work]
 
 
-def _use_one_thread():
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _use_threads(number):
+    os.environ["OMP_NUM_THREADS"] = str(number)
 
 
 def run_set(p: Parameters) -> Path:
@@ -132,40 +132,18 @@ def execute(name: str, target: Path, p: Parameters | None = None) -> Path:
     return target
 
 
-@contextmanager
-def training_shown(plans):
-    """Show how far the trainings of runs are, whichever process runs them.
-
-    On a terminal one line is renewed; a log file gets a new line every ten seconds.
-
-    Parameters
-    ----------
-    plans : sequence of Parameters
-        Of the runs.
-    """
-    done = threading.Event()
-    watcher = threading.Thread(target=_show, args=(plans, done), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _show(plans, done):
-    terminal = sys.stderr.isatty()
-    first, start, line = 0, 0.0, ""
-    while not done.wait(2 if terminal else 10):
+def _show_training(plans, work):
+    """Show how far trainings are until the work is done; in a log file every ten seconds."""
+    bar = None
+    while wait(work, 2 if sys.stderr.isatty() else 10).not_done:
         reached, total = (sum(numbers) for numbers in zip(*map(_progress, plans), strict=True))
-        if first == 0:
-            first, start = reached, time.monotonic()
-        elif first < reached < total:
-            elapsed = time.monotonic() - start
-            line = tqdm.format_meter(reached, total, elapsed, prefix="training", initial=first)
-            print(line, end="\r" if terminal else "\n", file=sys.stderr, flush=True)
-    if terminal and line:
-        print(file=sys.stderr)  # keeps the last state
+        if bar is None and reached:
+            bar = tqdm(desc="training", total=total, initial=reached, unit="it", mininterval=0)
+        elif bar is not None:
+            bar.total = total
+            bar.update(reached - bar.n)
+    if bar is not None:
+        bar.close()
 
 
 def _progress(p):
