@@ -5,7 +5,6 @@ The page is one HTML file that holds its data; it needs no server and loads noth
 
 import base64
 import json
-from collections import defaultdict
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from deepmucs_utils.analysis.per_image import image_table
 from deepmucs_utils.data.cultures import COLOURS, LABELS
 from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.data.masks import decode
-from deepmucs_utils.evaluation.matching import Matched, culture_names
+from deepmucs_utils.evaluation.matching import Matched
+from deepmucs_utils.evaluation.records import by_image, culture_names
 from deepmucs_utils.files import write_text
 from deepmucs_utils.plots.images import GREY, TRAINING_SET_COLOURS, contours
 
@@ -55,7 +55,7 @@ def write_gallery(
     """
     folder, path = Path(folder), Path(path)
     truth = next(iter(models.values())).truth
-    cells = _by_image(cell for cell in truth["annotations"] if not cell.get("iscrowd"))
+    cells = by_image(cell for cell in truth["annotations"] if not cell.get("iscrowd"))
     images = [
         {
             "name": entry["file_name"],
@@ -68,10 +68,10 @@ def write_gallery(
         for entry in truth["images"]
     ]
     for name, matched in models.items():
-        found = _by_image(confident(matched.records, thresholds[name]))
+        found = by_image(confident(matched.records, thresholds[name]))
         table = image_table(matched, thresholds[name])[["image_id", "AP50", "dominant", "words"]]
-        for image, result in zip(images, table.to_dict("records"), strict=True):
-            result["AP50"] = None if np.isnan(result["AP50"]) else result["AP50"]
+        results = table.replace({np.nan: None}).to_dict("records")
+        for image, result in zip(images, results, strict=True):
             result["found"] = _outlines(found[result["image_id"]], image)
             image["models"].append(result)
     colours = dict(zip(models, TRAINING_SET_COLOURS, strict=False))
@@ -89,13 +89,6 @@ def write_gallery(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page.replace("/*DATA*/", text))
     return path
-
-
-def _by_image(records):
-    by_image = defaultdict(list)
-    for record in records:
-        by_image[record["image_id"]].append(record)
-    return by_image
 
 
 def _outlines(records, image):
@@ -122,11 +115,11 @@ def outline_path(segmentation, size):
     str
         One closed line for each part of the mask; pixel centres lie at half integers.
     """
-    lines = []
-    for contour in contours(decode(segmentation, size)):
-        points = cv2.approxPolyDP(contour, TOLERANCE, True)[:, 0] + 0.5
-        lines.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
-    return "".join(lines)
+    parts = [
+        cv2.approxPolyDP(contour, TOLERANCE, True)[:, 0] + 0.5
+        for contour in contours(decode(segmentation, size))
+    ]
+    return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in part) + "Z" for part in parts)
 
 
 def _pixels(path):
