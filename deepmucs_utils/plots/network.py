@@ -144,8 +144,8 @@ def sampling(ax: Axes, image: np.ndarray, found, reach: float) -> None:
     for group, (places, weights) in enumerate(zip(found.places, found.modulation, strict=True)):
         colour, label = GROUP_COLOURS[group], f"channel group {group + 1}"
         for start, end, weight in zip(found.grid, places, weights, strict=True):
-            path = np.stack([start, end])[:, ::-1]
-            ax.plot(*path.T, color=colour, linewidth=1, alpha=min(1.0, 2 * float(weight)))
+            path = np.stack([start, end], 1)[::-1]
+            ax.plot(*path, color=colour, linewidth=1, alpha=min(1, 2 * weight))
         look = {"color": colour, "marker": "os"[group], "edgecolors": "white", "label": label}
         ax.scatter(*places.T[::-1], 90 * weights, **look, **mark)
     look = {"color": "white", "marker": "P", "edgecolors": "black", "label": "the 3 × 3 grid"}
@@ -203,14 +203,12 @@ def cell_sizes(ax: Axes, width, height, cultures, sizes, ratios) -> None:
     colours = [COLOURS[name] for name in cultures]
     ax.scatter(width, height, 5, c=colours, alpha=0.5, linewidths=0, rasterized=True)
     size, root = np.meshgrid(sizes, np.sqrt(ratios))
-    ax.plot(
-        *np.stack([size / root, size * root]).reshape(2, -1), "ks", markersize=5, fillstyle="none"
-    )
-    ticks = [4, 8, 16, 32, 64, 128, 256]
+    ax.plot((size / root).ravel(), (size * root).ravel(), "ks", markersize=5, fillstyle="none")
     ax.loglog(base=2)
-    ax.set_xticks(ticks, map(str, ticks))
-    ax.set_yticks(ticks, map(str, ticks))
-    ax.set(xlabel="width (px)", ylabel="height (px)", aspect="equal", xlim=(3, 400), ylim=(3, 400))
+    for axis, label in ((ax.xaxis, "width (px)"), (ax.yaxis, "height (px)")):
+        axis.set_major_formatter("{x:g}")
+        axis.set_label_text(label)
+    ax.set(xlim=(3, 400), ylim=(3, 400), aspect="equal")
 
 
 def boxes(ax: Axes, image: np.ndarray, found, colour: str = BOX, dashed: bool = True) -> None:
@@ -289,7 +287,6 @@ def overlap_by_step(ax: Axes, overlap: np.ndarray, thresholds) -> None:
     for values, colour, name in zip(overlap, STEP_COLOURS, names, strict=True):
         better = [100 * (values >= edge).mean() for edge in edges]
         ax.plot(edges, better, color=colour, label=name)
-    for threshold in thresholds:
-        ax.axvline(threshold, color="0.7", linewidth=0.8, linestyle=":")
+    ax.vlines(thresholds, 0, 102, color="0.7", linewidth=0.8, linestyle=":")
     ax.set(xlabel="IoU with the cell", ylabel="boxes with at least that (%)", ylim=(0, 102))
     ax.legend()
