@@ -112,8 +112,7 @@ def _read_cultures():
 def _read_table(name):
     """One dict per row of a table in this folder."""
     with (files(__package__) / name).open(encoding="utf-8", newline="") as table:
-        rows = csv.DictReader(table)
-        return [{column: _value(text) for column, text in row.items()} for row in rows]
+        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(table)]
 
 
 def _value(text):

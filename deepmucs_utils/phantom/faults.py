@@ -71,11 +71,8 @@ def spoil_images(splits, count, rng):
     used = [entry["id"] for coco in splits.values() for part in coco.values() for entry in part]
     ids = itertools.count(max(used) + 1)
     faults = []
-    for kind, split in (
-        ("few annotated", first),
-        ("duplicate image", first),
-        ("overlap of splits", second),
-    ):
+    kinds = {"few annotated": first, "duplicate image": first, "overlap of splits": second}
+    for kind, split in kinds.items():
         for _ in range(count):
             image = chosen.pop(0)
             if kind == "few annotated":

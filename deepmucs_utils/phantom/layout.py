@@ -214,7 +214,8 @@ def annotate(label, number, window, hand, rng):
     beyond = nearby[y.clip(0, nearby.shape[0] - 1), x.clip(0, nearby.shape[1] - 1)]
     error[beyond > 0] = -0.3 * np.abs(error[beyond > 0])  # a border that two cells share is clear
     error += 0.6  # from pixel centre to pixel edge, and the margin that annotators leave
-    points = _smooth(points) + normal * error[:, None] + (left + 0.5, top + 0.5)
+    points = (np.roll(points, 1, 0) + 2 * points + np.roll(points, -1, 0)) / 4  # no pixel steps
+    points = points + normal * error[:, None] + (left + 0.5, top + 0.5)
     points = cv2.approxPolyDP(points.astype(np.float32), TOLERANCE, True)[:, 0].astype(float)
     return points.clip(0, label.shape[::-1]) if len(points) >= 4 else None
 
@@ -227,15 +228,9 @@ def _closed_noise(n, rng):
     return noise / max(noise.std(), 1e-9)
 
 
-def _smooth(points):
-    """A closed line of pixel centres without its steps."""
-    return (np.roll(points, 1, 0) + 2 * points + np.roll(points, -1, 0)) / 4
-
-
 def _outwards(points):
     """Unit normals of a closed polygon that point out of it."""
     tangent = np.roll(points, -3, 0) - np.roll(points, 3, 0)
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
-    x, y = points.T
-    turn = np.sign(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    turn = np.sign(cv2.contourArea(points.astype(np.float32), oriented=True))
     return turn * normal / np.maximum(np.hypot(*normal.T), 1e-9)[:, None]

@@ -11,6 +11,9 @@ import numpy as np
 
 POINTS = 48  # vertices of a wavy outline
 ANGLES = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
+WAVES = {"round": 0.025, "smooth": 0.09}  # amplitude by form, as a share of the radius
+# Most corners, variation of their distances and pull on the sides, by form.
+CORNERS = {"polygon": (7, 0.35, 0.35), "neurite": (5, 0.5, 0.65)}
 SIDE = np.linspace(0, 1, 8, endpoint=False)[:, None]  # positions along a drawn-in side
 
 
@@ -31,17 +34,12 @@ def draw_outline(state, radius, rng):
     """
     aspect = max(1 + (state.aspect - 1) * np.exp(0.5 * rng.standard_normal()), 1.0)
     stretch = np.array([np.sqrt(aspect), 1 / np.sqrt(aspect)])
-    match state.form:
-        case "round":
-            parts = [_wavy(0.025, rng) * stretch]
-        case "smooth":
-            parts = [_wavy(0.09, rng) * stretch]
-        case "polygon":
-            parts = [_drawn_in(int(rng.integers(3, 8)), 0.35, 0.35, rng) * stretch]
-        case "neurite":
-            parts = [_drawn_in(int(rng.integers(3, 6)), 0.5, 0.65, rng) * stretch]
-        case "blebs":
-            parts = _heap(rng)
+    if state.form in WAVES:
+        parts = [_wavy(WAVES[state.form], rng) * stretch]
+    elif state.form in CORNERS:
+        parts = [_drawn_in(*CORNERS[state.form], rng) * stretch]
+    else:
+        parts = _heap(rng)
     parts = [part * radius * np.sqrt(np.pi / _area(parts)) for part in parts]
     if state.form == "neurite":
         parts += _processes(parts[0], radius, rng)
@@ -85,10 +83,8 @@ def _directions(angles):
 
 def _area(parts):
     """Area of the parts by the shoelace formula; those of a heap overlap by about a half."""
-    total = 0.0
-    for part in parts:
-        x, y = part.T
-        total += 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
+    outlines = [part.T for part in parts]
+    total = sum(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) for x, y in outlines) / 2
     return total if len(parts) == 1 else 0.6 * total
 
 
@@ -100,8 +96,9 @@ def _wavy(amplitude, rng):
     return _directions(ANGLES) * np.clip(1 + waves.sum(0), 0.6, 1.5)[:, None]
 
 
-def _drawn_in(corners, variation, pull, rng):
-    """Corners at unequal distances, joined by sides that are drawn in towards the middle."""
+def _drawn_in(most, variation, pull, rng):
+    """Three or more corners at unequal distances, joined by sides drawn in towards the middle."""
+    corners = int(rng.integers(3, most + 1))
     places = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) * 2 * np.pi / corners
     reach = np.exp(variation * rng.standard_normal(corners)).clip(0.5, 2.6)
     ends = _directions(places) * reach[:, None]

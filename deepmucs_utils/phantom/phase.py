@@ -169,21 +169,21 @@ def add_debris(phase, label, count, rng):
         Number of specks.
     rng : numpy.random.Generator
     """
-    height, width = phase.shape
-    rows, columns = np.ogrid[:height, :width]
-    x, y = rng.uniform(0, width - 1, count), rng.uniform(0, height - 1, count)
+    rows, columns = np.ogrid[: phase.shape[0], : phase.shape[1]]
+    last = np.array(phase.shape[::-1]) - 1
+    places = rng.uniform(0, last[:, None], (2, count)).T
     adjacent = rng.random(count) < 0.3  # to the previous speck
     blurred = rng.random(count) < 0.15  # out of focus
     radius = 0.5 + rng.gamma(1.5, 0.25, count)
     amount = rng.gamma(2.0, 0.4, count)
     for i in range(count):
         if adjacent[i] and i:
-            x[i] = np.clip(x[i - 1] + rng.normal(0, 4), 0, width - 1)
-            y[i] = np.clip(y[i - 1] + rng.normal(0, 4), 0, height - 1)
-        if label[int(y[i]), int(x[i])]:
+            places[i] = np.clip(places[i - 1] + rng.normal(0, 4, 2), 0, last)
+        x, y = places[i]
+        if label[int(y), int(x)]:
             continue
         deviation, peak = (3.0 + radius[i], 0.25) if blurred[i] else (radius[i], amount[i])
         reach = int(3 * deviation) + 1
-        down, across = (slice(max(int(c) - reach, 0), int(c) + reach + 1) for c in (y[i], x[i]))
-        away = (rows[down] - y[i]) ** 2 + (columns[:, across] - x[i]) ** 2
+        down, across = (slice(max(int(c) - reach, 0), int(c) + reach + 1) for c in (y, x))
+        away = (rows[down] - y) ** 2 + (columns[:, across] - x) ** 2
         phase[down, across] += peak * np.exp(-away / (2 * deviation**2))

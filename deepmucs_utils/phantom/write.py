@@ -208,13 +208,13 @@ def draw_image(culture, time, density, size, rng):
     specks = culture.specks * size[0] * size[1] / (SIZE[0] * SIZE[1])
     add_debris(phase, layout.label, rng.poisson(specks), rng)
     grey = GREY + phase_contrast(phase) + camera_noise(size, *culture.noise, rng)
-    polygons = []
-    for number, window in enumerate(layout.windows(), 1):
-        if window is not None:
-            hand = culture.states[layout.states[number - 1]].hand
-            polygon = annotate(layout.label, number, window, hand, rng)
-            if polygon is not None and _area(polygon) >= LEAST_AREA:
-                polygons.append(polygon)
+    cells = enumerate(zip(layout.windows(), layout.states, strict=True), 1)
+    polygons = [
+        annotate(layout.label, number, window, culture.states[state].hand, rng)
+        for number, (window, state) in cells
+        if window is not None
+    ]
+    polygons = [part for part in polygons if part is not None and _area(part) >= LEAST_AREA]
     return np.rint(grey).clip(0, 255).astype(np.uint8), polygons
 
 
