@@ -127,7 +127,6 @@ def sheets(root, against, out, cache):
 
 
 @deepmucs.command(params=[ROOT, OUT, SET_NAME, *SCALE, SEED, JOBS, CACHE])
-@option("--nested", is_flag=True, help="Begin with the images of the next smaller training set.")
 @option("--only", type=int, metavar="I", help="Compose image I alone.")
 @option("--placement", default="clustered", help="Or: uniform, interacting.")
 @option("--blend", default="matte", help="Or: hard.")
@@ -268,7 +267,7 @@ def analyse(test_set, predictions, val_set, val_predictions, threshold, out):
     val = match_files(val_set, val_predictions) if val_set else None
     tables = analyse_model(matched, val, read_provenance(test_set), threshold)
     print(tables["errors"].loc["all"].round(2).to_string())
-    print(f"{len(write_tables(tables, out)) // 2} tables in {out}")
+    print(f"{len(write_tables(tables, out))} tables in {out}")
 
 
 @deepmucs.command(params=[TRUTH, RESULTS, SEED, JOBS])
@@ -296,7 +295,7 @@ def interactions(ground_truth, predictions, threshold, out, **options):
             f"No finding is possible: {len(found.tests)} pairs of cultures need --replacements "
             f"{20 * len(found.tests) - 1} or more."
         )
-    print(f"{len(write_tables(vars(found), out)) // 2} tables in {out}")
+    print(f"{len(write_tables(vars(found), out))} tables in {out}")
 
 
 @deepmucs.command(params=[ROOT, OUT, CULTURES, SEED, CACHE])

@@ -62,12 +62,12 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
             {"root": A, "against": B, "out": OUT},
         ),
         (
-            "compose a out --set Demo80 --fraction 0.5 --cultures A172,BV2 --only 3 --nested",
+            "compose a out --set Demo80 --fraction 0.5 --cultures A172,BV2 --only 3",
             COMPOSE,
             {
                 "root": A,
                 "out": OUT,
-                "recipe": get_recipe("Demo80", 0.5, ["A172", "BV2"], nested=True),
+                "recipe": get_recipe("Demo80", 0.5, ["A172", "BV2"]),
                 "style": Style(),
                 "only": 3,
             },

@@ -50,10 +50,6 @@ class EndlessSet:
         if document.get("format") != FORMAT:
             raise DeepMuCSError(f"{path}: not of format {FORMAT}; compose the set again.")
         found = {name: value for name, value in document["set"].items() if name != "total"}
-        if found["inner"] is not None:
-            raise DeepMuCSError(
-                f"{folder}: begins with a smaller set; expected one composed without --nested."
-            )
         tuples = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
         self.recipe = Recipe(**found | tuples)
         self.style = Style(**document["style"])

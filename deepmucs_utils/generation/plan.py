@@ -271,21 +271,20 @@ def make_plan(recipe: Recipe, bank: Bank, seed: int):
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     blocks = assign_blocks(wells)
     dealers = _dealers(recipe, bank, blocks, rng)
-    areas = {culture: _mean_area(bank, culture) for culture in recipe.cells}
+    areas = [_mean_area(bank, culture) for culture in recipe.cells]
     backgrounds = [_backgrounds(bank, blocks, block, rng) for block in blocks]
 
+    shares = rng.uniform(*recipe.cover, recipe.images) if recipe.cover else None
     plans, first_id = [], 1
-    for cells, images, cover in recipe.stages():
-        shares = rng.uniform(*cover, images) if cover else None
-        for counts in deal_counts(cells, images, rng, shares, [areas[c] for c in cells]):
-            block = len(plans) % len(blocks)
-            pieces = tuple(
-                piece
-                for culture, count in zip(cells, counts.tolist(), strict=True)
-                for piece in dealers[culture][block].deal(count, recipe.grouped)
-            )
-            plans.append(ImagePlan(len(plans), first_id, block, pieces, next(backgrounds[block])))
-            first_id += int(counts.sum())
+    for index, counts in enumerate(deal_counts(recipe.cells, recipe.images, rng, shares, areas)):
+        block = index % len(blocks)
+        pieces = tuple(
+            piece
+            for culture, count in zip(recipe.cells, counts.tolist(), strict=True)
+            for piece in dealers[culture][block].deal(count, recipe.grouped)
+        )
+        plans.append(ImagePlan(index, first_id, block, pieces, next(backgrounds[block])))
+        first_id += int(counts.sum())
     return plans, _facts(recipe, bank, blocks)
 
 

@@ -62,8 +62,6 @@ class Recipe:
     grouped : float
         Share of draws that take a group of touching cells where one fits; 0 takes single cells
         only.
-    inner : Recipe, optional
-        The smaller set that this one begins with, when nested.
     """
 
     name: str
@@ -74,20 +72,11 @@ class Recipe:
     note: str
     cover: tuple | None = None
     grouped: float = 0.5
-    inner: "Recipe | None" = None
 
     @property
     def total(self):
         """Number of cells in the set."""
         return sum(self.cells.values())
-
-    def stages(self):
-        """Parts that are dealt one after the other: ``(cells, images, cover)`` of each."""
-        if self.inner is None:
-            return [(self.cells, self.images, self.cover)]
-        rest = {culture: n - self.inner.cells.get(culture, 0) for culture, n in self.cells.items()}
-        rest = {culture: n for culture, n in rest.items() if n}
-        return [*self.inner.stages(), (rest, self.images - self.inner.images, self.cover)]
 
 
 def scale_counts(published, fraction):
@@ -119,9 +108,7 @@ def scale_counts(published, fraction):
     return cells
 
 
-def get_recipe(
-    name: str, fraction=1.0, cultures=None, n_images=None, nested=False, mix=None
-) -> Recipe:
+def get_recipe(name: str, fraction=1.0, cultures=None, n_images=None, mix=None) -> Recipe:
     """Look up a set by name and scale it.
 
     Parameters
@@ -134,8 +121,6 @@ def get_recipe(
         Cultures to keep; default all eight.
     n_images : int, optional
         Number of images, instead of ``fraction``.
-    nested : bool
-        Whether a training set begins with the images of the next smaller one.
     mix : dict of str to int, optional
         Parts of each culture in a set of pairs, such as ``{"A172": 99, "SkBr3": 1}``; default equal
         parts.
@@ -180,8 +165,6 @@ def get_recipe(
         recipe = _pairs(recipe, kept, mix)
     else:
         recipe = _published(recipe, kept, named, share)
-    if nested:
-        recipe = _nest(recipe, fraction, kept, n_images)
     if recipe.images < 1 or recipe.total < recipe.images:
         raise DeepMuCSError(
             f"set {name} with {recipe.images} images: only {recipe.total} cells; expected at least "
@@ -225,25 +208,3 @@ def _pairs(recipe, kept, mix):
     if mix:
         note += f", mixed {':'.join(map(str, parts.values()))}"
     return replace(recipe, cells=cells, note=note)
-
-
-def _nest(recipe, fraction, kept, n_images):
-    """Put the next smaller training set of the same kind at the beginning of a set."""
-    kind = _NAMED[recipe.name].kind
-    nest = [name for name, one in _NAMED.items() if (one.kind, one.split) == (kind, "train")]
-    smaller = nest[: nest.index(recipe.name)] if recipe.name in nest else []
-    if not smaller or n_images is not None:
-        raise DeepMuCSError(
-            f"set {recipe.name}{' with n_images' if n_images else ''}: nothing to nest; expected a "
-            "whole set or a fraction of one that has a smaller one, such as DeepMuCS1600 or Demo80."
-        )
-    inner = get_recipe(smaller[-1], fraction, kept, nested=len(smaller) > 1)
-    note = "; ".join(filter(None, (recipe.note, f"begins with {inner.name}")))
-    nested = replace(recipe, inner=inner, note=note)
-    *_, (rest, images, _) = nested.stages()
-    if min(rest.values(), default=0) < 0 or sum(rest.values()) < images:
-        raise DeepMuCSError(
-            f"set {recipe.name} at fraction {fraction}: too few cells to begin with {inner.name}; "
-            "take a larger fraction."
-        )
-    return nested

@@ -107,16 +107,17 @@ def compose_set(
     excluded = bank.exclusions.to_dict("records")
     facts |= {"excluded": excluded, "no_background": bank.facts["no_background"]}
     _finish(partial, chunks, recipe, document | {"bank": facts})
+    if out.is_dir():  # an empty folder, which not every system renames over
+        out.rmdir()
     os.replace(partial, out)
     return out
 
 
 def _document(recipe, style, seed, only, source):
     """What makes a set this very set, as ``recipe.json`` has it."""
-    plain = asdict(recipe) | {"inner": recipe.inner and recipe.inner.name, "total": recipe.total}
     document = {
         "format": FORMAT,
-        "set": plain,
+        "set": asdict(recipe) | {"total": recipe.total},
         "style": asdict(style),
         "seed": seed,
         "only": only,

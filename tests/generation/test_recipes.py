@@ -77,23 +77,6 @@ def test_a_recipe_that_cannot_be_is_refused_in_one_sentence(arguments, message):
         get_recipe(**arguments)
 
 
-def test_a_nested_set_has_its_own_totals_and_the_smaller_sets_parts():
-    recipe = get_recipe("DeepMuCS4000", nested=True)
-    assert recipe.cells == get_recipe("DeepMuCS4000").cells
-    stages = recipe.stages()
-    assert [images for _, images, _ in stages] == [800, 800, 2400]
-    assert stages[0][0] == get_recipe("DeepMuCS800").cells
-    for culture, count in recipe.cells.items():
-        assert sum(cells[culture] for cells, _, _ in stages) == count
-    assert recipe.note == "begins with DeepMuCS1600"
-
-
-@pytest.mark.parametrize("options", [{"name": "DeepMuCS800"}, {"name": "DeepMuCS_val"}])
-def test_what_has_nothing_to_nest_is_refused(options):
-    with pytest.raises(DeepMuCSError, match="nothing to nest.*DeepMuCS1600"):
-        get_recipe(**options, nested=True)
-
-
 def test_in_a_dense_set_every_culture_covers_the_same_area():
     recipe = get_recipe("Dense_train")
     covers = [count * MEAN_AREAS[culture] for culture, count in recipe.cells.items()]

@@ -166,20 +166,6 @@ def test_a_dask_cluster_gives_the_same_bytes_by_joblibs_switch(
         assert contents(compose(tmp_path / "dask", jobs=2)) == contents(made)
 
 
-def test_a_nested_set_begins_with_the_smaller_one(root, some, cache, tmp_path):
-    small, large = (get_recipe(n, 0.25, some, nested=n == "Demo80") for n in ("Demo40", "Demo80"))
-    options = {"seed": 3, "jobs": 1, "cache": cache}
-    inner = compose_set(root, tmp_path / "inner", small, **options)
-    outer = compose_set(root, tmp_path / "outer", large, **options)
-    whole = json.loads((outer / "annotations.json").read_text())
-    part = json.loads((inner / "annotations.json").read_text())
-    assert whole["images"][: len(part["images"])] == part["images"]
-    assert whole["annotations"][: len(part["annotations"])] == part["annotations"]
-    assert contents(outer)["images/000009.png"] == contents(inner)["images/000009.png"]
-    counts = Counter(cell["category_id"] for cell in whole["annotations"])
-    assert counts == {CATEGORY_ID[culture]: count for culture, count in large.cells.items()}
-
-
 def test_the_scene_is_the_same_whatever_the_blend(made, compose, tmp_path):
     first, other = contents(made), contents(compose(tmp_path / "hard", style=Style(blend="hard")))
     assert other["annotations.json"] == first["annotations.json"]
