@@ -1,8 +1,11 @@
 """The eight cell cultures of LIVECell: names, order, colours, cell areas and file names.
 
-The order is that of the published table of counts (``deepmucs_counts.csv``); category ids, table
-columns and legends all follow it. The palette is Okabe and Ito's, which stays distinguishable with
-the common forms of colour blindness.
+The order is that of the published table of counts (``generation/published_counts.csv``); category
+ids, table columns and legends all follow it. The palette is Okabe and Ito's, which stays
+distinguishable with the common forms of colour blindness.
+
+A further culture is one more row of `CULTURES`. The sets that the paper published stay without it,
+the others take it in; ``book/extending.md`` shows it, and how the phantom draws one.
 """
 
 import re

@@ -31,8 +31,8 @@ AREA_RANGES = {
     "medium": (SMALL, LARGE),
     "large": (LARGE, 1e10),
 }
-#: Most detections per image; fields hold up to 3,000 cells, and COCO's own limit is 100. Every
-#: number here is read at the last one.
+#: Most detections per image that LIVECell's evaluation counts, the best first; COCO's own limit is
+#: 100. Every number here is read at the last one.
 MAX_DETECTIONS = (100, 500, 2000)
 OVERLAPS = np.arange(50, 100, 5) / 100
 RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
@@ -292,14 +292,14 @@ def average_precision(matches, weights=None, among=None) -> tuple[np.ndarray, np
 
     Returns
     -------
-    precision, recall : ndarray of float, shape (T, R)
+    ap, recall : ndarray of float, shape (T, R)
         AP and greatest recall, between 0 and 1.
     """
     if weights is None:
         weights = np.ones((1, matches.cells.size), int)
     columns = max(1, _CHUNK // max(1, matches.image.size))
-    area = np.empty((len(matches.hit), len(weights)))
-    recall = np.empty_like(area)
+    ap = np.empty((len(matches.hit), len(weights)))
+    recall = np.empty_like(ap)
     for start in range(0, len(weights), columns):
         part = slice(start, start + columns)
         by_image = np.ascontiguousarray(weights[part].T, dtype=np.int32)
@@ -313,9 +313,9 @@ def average_precision(matches, weights=None, among=None) -> tuple[np.ndarray, np
             true = _running_sum(by_image[matches.image[counted][hits]])
             among_all = total[hits] - true + true * scale
             precision = true * scale / np.where(among_all > 0, among_all, 1)
-            area[row, part] = interpolated_ap(precision, true / cells)
+            ap[row, part] = interpolated_ap(precision, true / cells)
             recall[row, part] = true[-1] / cells if len(true) else 0
-    return area, recall
+    return ap, recall
 
 
 def _running_sum(weights):

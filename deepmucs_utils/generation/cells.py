@@ -19,7 +19,7 @@ CLEARANCE = 3.0  # px to the next mask beyond which a boundary pixel counts as f
 LEAST_FREE = 0.75  # share of its boundary that a donor has free
 LEAST_AREA = 30  # px²; smaller masks are fragments of annotation
 MOST_COVERED = 0.1  # share of a donor that other masks may claim as well
-LEAST_RING = 20  # px; the level of a shorter ring is that of the whole image
+LEAST_RING = 20  # px; with a ring of fewer the level is the median of the image
 SYMMETRIES = 8  # of the square: four quarter turns, and the same after a mirror image
 WEIGHT = (np.arange(256) / np.float32(255)).astype(np.float32)  # of a matte stored in 8 bits
 

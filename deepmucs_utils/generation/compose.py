@@ -1,7 +1,7 @@
 """Composing one co-culture image (paper, section II, last step).
 
-Cells of several cultures are pasted on a cleared background to which artefacts were given back. The
-order is that of a scene under the microscope: artefacts, then flat cells, then round ones with
+Cells of several cultures are pasted on a cleared background on which artefacts were pasted again.
+The order is that of a scene under the microscope: artefacts, then flat cells, then round ones with
 strong rims.
 """
 
@@ -42,7 +42,8 @@ class Style:
     Raises
     ------
     DeepMuCSError
-        If a value is unknown, or interactions stand without their placement.
+        If a value is unknown, or interactions are given without the placement ``interacting``, or
+        that without them.
     """
 
     placement: str = "clustered"

@@ -176,7 +176,7 @@ class Places:
     def _clustered(self, sprite, culture):
         spacing = self._spacing.get(culture)
         if not self._centres or spacing is None or self._rng.random() < _FOUNDERS:
-            yield from self._uniform(sprite, culture)
+            yield from self._uniform(sprite, culture)  # without end
         height, width = self._layout.shape
         shares = np.linspace(0, 1, len(spacing))
         while True:
@@ -197,7 +197,7 @@ class Places:
         partners = {other: centres[cultures == other] for other in pulls if other in self._cultures}
         uniform = self._uniform(sprite, culture)
         if not partners:
-            yield from uniform
+            yield from uniform  # without end
         while True:
             places = list(islice(uniform, _CHOICES))
             middle = places + sprite.centres.mean(0)

@@ -78,7 +78,8 @@ def deal_counts(cells, images, rng, shares=None, areas=None):
     room = _match(wanted, appearances.sum(), most_per, rng)
 
     present = np.zeros((images, len(counts)), bool)
-    for culture in np.argsort(-appearances, kind="stable"):  # Gale and Ryser: widest first
+    # The most frequent culture first, into the images with most room (Gale and Ryser's theorem).
+    for culture in np.argsort(-appearances, kind="stable"):
         order = np.lexsort((rng.random(images), -room))
         chosen = order[: appearances[culture]]
         present[chosen, culture] = True
@@ -189,7 +190,9 @@ class Dealer:
         self._used = set()
         keys = self._rng.exponential(size=len(self._donors)) / self._weights
         self._queues = {}
-        for place in np.argsort(-keys, kind="stable").tolist():  # the smallest key is drawn first
+        # Exponential keys over weights, smallest first: a weighted draw without replacement. Queues
+        # are emptied from their ends.
+        for place in np.argsort(-keys, kind="stable").tolist():
             self._queues.setdefault(self._sizes[place], []).append(place)
 
     def deal(self, count, grouped=0.0):
@@ -216,7 +219,10 @@ class Dealer:
             yield int(self._donors[place]), symmetry
 
     def _unused(self, room, groups_first):
-        """Donors without a used cell; groups of a size as often as they are many."""
+        """Donors none of whose cells is used.
+
+        Of groups, a size comes first in proportion to how many of it are left.
+        """
         for size in self._order(room, groups_first):
             queue = self._queues.get(size, [])
             while queue:
@@ -248,9 +254,9 @@ def make_plan(recipe: Recipe, bank: Bank, seed: int):
     -------
     plans : list of ImagePlan
     facts : dict
-        ``blocks`` (by culture, the wells of each block), ``note`` (what the root is too small
-        for, in words), ``donors`` (cells that are in a donor) and ``reuse`` (uses per such cell),
-        both by culture.
+        ``blocks`` (their number), ``wells`` (by culture, those of each block), ``note`` (what the
+        root is too small for, in words), ``donors`` (cells that are in a donor) and ``reuse`` (uses
+        per such cell), both by culture.
 
     Raises
     ------
@@ -268,6 +274,7 @@ def make_plan(recipe: Recipe, bank: Bank, seed: int):
             f"set {recipe.name}: the root's {recipe.split} split has no donor cells of "
             f"{', '.join(missing)}; leave them out with --cultures {','.join(rest)}."
         )
+    # The first stream of a seed is the plan's, the following ones are the images'.
     rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     blocks = assign_blocks(wells)
     dealers = _dealers(recipe, bank, blocks, rng)

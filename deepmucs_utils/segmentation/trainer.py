@@ -173,7 +173,7 @@ class Trainer:
                 raise FloatingPointError
             self.optimizer.zero_grad()
             sum(losses.values()).backward()
-        except FloatingPointError:  # detectron2's own as well
+        except FloatingPointError:  # detectron2 raises it too
             raise self._diverged(batch) from None
         except (MemoryError, RuntimeError) as error:
             known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
