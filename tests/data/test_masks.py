@@ -10,14 +10,14 @@ def square(x0, y0, side):
     return [np.array([x0, y0, x0 + side, y0, x0 + side, y0 + side, x0, y0 + side], float)]
 
 
-@given(st.lists(st.floats(0, 100), min_size=6, max_size=12))
+@given(st.lists(st.integers(0, 400).map(lambda quarters: quarters / 4), min_size=6, max_size=12))
 @settings(max_examples=100, deadline=None)
-def test_a_polygon_in_its_box_is_the_polygon_in_the_image_but_for_ties_of_rounding(corners):
+def test_a_polygon_in_its_box_is_the_polygon_in_the_image(corners):
+    """On quarters of a pixel, which floats hold exactly; elsewhere ties may round differently."""
     polygon = corners[: len(corners) // 2 * 2]
     whole = coco_mask.decode(coco_mask.frPyObjects([polygon], 100, 100))[..., 0] > 0
     y0, x0 = int(min(polygon[1::2])), int(min(polygon[0::2]))
-    mask = rasterise([np.array(polygon)], (y0, x0, 100, 100))
-    assert np.count_nonzero(mask != whole[y0:, x0:]) <= len(polygon) // 2
+    assert np.array_equal(rasterise([np.array(polygon)], (y0, x0, 100, 100)), whole[y0:, x0:])
 
 
 @given(st.lists(st.floats(-20, 120), min_size=6, max_size=12))
