@@ -247,7 +247,7 @@ def shift_mixes(counts, correction, mixes) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def design_effect(counts_by_field):
+def design_effect(counts_by_field) -> np.ndarray:
     """How much more a fraction varies between fields than if each cell were drawn by itself.
 
     Parameters
@@ -274,7 +274,7 @@ def design_effect(counts_by_field):
         return np.where((p > 0) & (p < 1), variance / (p * (1 - p) / size.sum()), np.nan)
 
 
-def fields_needed(fraction, half_width, cells_per_field, effect=1.0):
+def fields_needed(fraction, half_width, cells_per_field, effect=1.0) -> int:
     """Number of fields that give a culture's fraction to a wanted precision.
 
     ``fields = z² · effect · p (1 − p) / (m · h²)``, with p the fraction, h the half-width, m the

@@ -99,7 +99,7 @@ def _in_words(error, faulty, n_cells, cells):
     return f"{error}: {len(faulty)} {_WORDS[error].format(cells=n_cells, s=s, v=v)} ({listed})"
 
 
-def choose(table, n):
+def choose(table, n) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose adequate and inadequate images by rule: the best and the worst AP50.
 
     Of the images with at least `LEAST_CELLS` cells (of all, where fewer than twice ``n`` have

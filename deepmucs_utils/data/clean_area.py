@@ -22,7 +22,7 @@ def _local_deviation(residual):
     return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
-def background_level(image, clean):
+def background_level(image, clean) -> np.ndarray:
     """Smooth grey level of the clean pixels, continued across the holes (normalised Gaussian).
 
     Computed on an image reduced by `REDUCTION`, which is much finer than `LEVEL_SIGMA`.
@@ -53,7 +53,7 @@ def near_cells(mask):
     return cv2.dilate(mask.astype(np.uint8), disc) > 0
 
 
-def find_structure(image, mask):
+def find_structure(image, mask) -> tuple[np.ndarray, float]:
     """Pixels outside a mask that are not plain noise.
 
     Parameters

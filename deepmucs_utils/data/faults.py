@@ -39,7 +39,7 @@ KINDS = {
 }
 
 
-def check_root(root, cache=CACHE, jobs=2):
+def check_root(root, cache=CACHE, jobs=2) -> pd.DataFrame:
     """Look for the faults of a LIVECell root.
 
     Parameters
@@ -163,7 +163,7 @@ def _check_cells(cells, low, high):
     return faults, scene.mask
 
 
-def unannotated_radius(image, mask):
+def unannotated_radius(image, mask) -> float:
     """Radius of the largest disc of structure away from all masks, px.
 
     Parameters
@@ -183,7 +183,7 @@ def unannotated_radius(image, mask):
     return float(cv2.distanceTransform(lonely, cv2.DIST_L2, 5).max())
 
 
-def describe(faults, most=12):
+def describe(faults, most=12) -> str:
     """The faults in words: how many of each kind, and the first few.
 
     Parameters

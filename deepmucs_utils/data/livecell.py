@@ -116,7 +116,7 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES):
+def read_index(root, split, cache=CACHE, cultures=CULTURE_NAMES) -> pd.DataFrame:
     """Read the annotations of one split as a table, one row per cell.
 
     The table is built when first needed and kept in the cache, keyed by the annotation file's

@@ -133,7 +133,7 @@ class Scene:
         return self.owner >= 0
 
 
-def paint(segmentations, height, width):
+def paint(segmentations, height, width) -> "Scene":
     """Paint the segmentations of one image, later ones above earlier ones.
 
     Parameters

@@ -107,7 +107,7 @@ def _count(areas):
     }
 
 
-def blank_few(values, min_cells=0):
+def blank_few(values, min_cells=0) -> dict:
     """Replace by NaN what rests on too few cells.
 
     Parameters

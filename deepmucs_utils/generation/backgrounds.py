@@ -98,7 +98,7 @@ def mix(first, second, weight):
     return (weight * first + (1 - weight) * second) / np.sqrt(weight**2 + (1 - weight) ** 2)
 
 
-def synthesise_texture(residual, clean, rng):
+def synthesise_texture(residual, clean, rng) -> np.ndarray | None:
     """Noise like that of the clean pixels, for a whole image.
 
     Tiles from clean places are laid side by side and overlap by `OVERLAP` px. The squares of their

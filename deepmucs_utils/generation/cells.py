@@ -68,7 +68,7 @@ def boundary(mask: np.ndarray) -> np.ndarray:
     return mask & ~(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0)
 
 
-def window(outer, inner, top, left):
+def window(outer, inner, top, left) -> tuple:
     """Where a smaller array overlaps a larger one.
 
     Parameters

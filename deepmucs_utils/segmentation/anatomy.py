@@ -301,13 +301,13 @@ def cascade_boxes(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> tuple:
     return boxes * _scale(cfg, image), scores[..., :-1]
 
 
-def overlap(boxes, truth):
+def overlap(boxes, truth) -> np.ndarray:
     """IoU of each box with each cell's; ndarray of float, shape (boxes, cells)."""
     one, other = (Boxes(torch.as_tensor(np.asarray(b, np.float32))) for b in (boxes, truth))
     return pairwise_iou(one, other).numpy().astype(float)
 
 
-def follow_cells(boxes, truth):
+def follow_cells(boxes, truth) -> tuple:
     """Follow through the cascade the proposals whose IoU with a cell is at least 0.3.
 
     Parameters

@@ -140,7 +140,7 @@ def _lines(path):
         return [line for line in file if line.endswith("\n")]
 
 
-def read_curves(run):
+def read_curves(run) -> pd.DataFrame:
     """Read the curves of a run.
 
     Parameters

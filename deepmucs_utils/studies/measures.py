@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def autocorrelation(values, region, shifts):
+def autocorrelation(values, region, shifts) -> np.ndarray:
     """Mean product of pixels some shifts apart, both in a region, over the mean square there.
 
     Parameters

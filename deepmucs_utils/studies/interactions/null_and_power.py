@@ -106,7 +106,7 @@ def _propose(mask, size, beyond, strength, rng):
     return (places[chosen] - np.array(mask.shape) // 2).tolist()
 
 
-def run_sets(design, sets, seed=0, jobs=1, memory=FORGETFUL):
+def run_sets(design, sets, seed=0, jobs=1, memory=FORGETFUL) -> pd.DataFrame:
     """Analyse simulated sets.
 
     Parameters
@@ -143,7 +143,7 @@ def _run_set(design, seed, number):
     return curves.to_dict() | to_large | {"any": holm(curves).min()}
 
 
-def rejections(p_values, level=0.05):
+def rejections(p_values, level=0.05) -> pd.DataFrame:
     """How often each test rejects, with the limits that chance leaves.
 
     Parameters

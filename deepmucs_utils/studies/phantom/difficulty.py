@@ -61,7 +61,9 @@ def read_crops(root, split, most, rng, cache=CACHE):
     return np.array(crops), np.array(labels)
 
 
-def measure_difficulty(root, train="train", test="test", most=600, epochs=20, seed=0, cache=CACHE):
+def measure_difficulty(
+    root, train="train", test="test", most=600, epochs=20, seed=0, cache=CACHE
+) -> dict:
     """Train on the cells of one split, test on those of another.
 
     Parameters

@@ -92,7 +92,7 @@ def compare_fields(fields):
     }
 
 
-def fields_table(found):
+def fields_table(found) -> pd.DataFrame:
     """Fields as a table to read: the median image, and in brackets the least and the most.
 
     Parameters

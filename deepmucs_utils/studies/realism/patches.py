@@ -24,7 +24,7 @@ PER_RING = 4  # patches taken of a ring
 SPECK = 5.0  # times the noise, beyond the matte: debris, which real edges have and which is no seam
 
 
-def inpaint(image, mask):
+def inpaint(image, mask) -> np.ndarray:
     """The naive background: Telea's inpainting of the masks alone; uint8, like ``image``."""
     return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
 

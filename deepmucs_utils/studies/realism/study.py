@@ -51,7 +51,7 @@ LEAST_PIXELS = 5  # of a ring at a distance
 
 def measure_realism(
     root, out, images=MOST_IMAGES, critics=tuple(CRITICS), seed=0, jobs=2, cache=CACHE
-):
+) -> dict:
     """Measure how well composites of a root can be distinguished from its real images.
 
     Parameters

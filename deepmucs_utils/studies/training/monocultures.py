@@ -168,7 +168,7 @@ def _write_images(folder, livecell, windows, cells):
     return {"images": images, "annotations": annotations, "categories": CATEGORIES}
 
 
-def scene_table(results):
+def scene_table(results) -> pd.DataFrame:
     """Class-aware and pooled metrics of several models or sets, one below the other.
 
     Parameters
@@ -197,7 +197,7 @@ def scene_table(results):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def count_windows(folder):
+def count_windows(folder) -> pd.DataFrame:
     """How many windows, wells and cells of each culture a set of `write_monocultures` holds.
 
     Parameters
