@@ -1,6 +1,8 @@
-"""Measures of texture that several studies take: autocorrelation, and grey level by distance."""
+"""Measures of texture that several studies take: autocorrelation, power, grey level by distance."""
 
 import numpy as np
+
+RESOLUTION = 64  # px, least side of the field whose power spectrum is taken
 
 
 def autocorrelation(values, region, shifts) -> np.ndarray:
@@ -28,6 +30,30 @@ def autocorrelation(values, region, shifts) -> np.ndarray:
         pairs = pairs + (region[first] & region[second]).sum((-2, -1))
     square = (values**2).sum((-2, -1)) / region.sum((-2, -1))
     return products / np.maximum(pairs, 1) / np.maximum(square, 1e-6)
+
+
+def band_power(values, weights, periods):
+    """Variance of a region in bands of spatial period, averaged over directions.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (height, width)
+    weights : ndarray of float, same shape
+        Of each pixel; where they fall off slowly, less power leaks from long periods to short ones.
+    periods : sequence of float
+        Limits of the bands, ascending, px.
+
+    Returns
+    -------
+    ndarray of float, shape (len(periods) - 1,)
+        All bands together, from 0 to infinity, have the weighted variance.
+    """
+    shape = np.maximum(values.shape, RESOLUTION)
+    centred = (values - np.average(values, weights=weights)) * weights
+    power = np.abs(np.fft.fft2(centred, shape)) ** 2 / (weights**2).sum() / shape.prod()
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1]))
+    limits = 1 / np.array(periods[::-1], float)
+    return np.histogram(frequency, limits, weights=power)[0][::-1]
 
 
 def by_distance(values, step, steps):

@@ -1,9 +1,9 @@
-"""Autocorrelation and means by distance, of one image or of many patches at once."""
+"""Autocorrelation, power by period and means by distance, of one image or of many patches."""
 
 import numpy as np
 import pytest
 
-from deepmucs_utils.studies.measures import autocorrelation, by_distance
+from deepmucs_utils.studies.measures import autocorrelation, band_power, by_distance
 
 
 def test_stripes_are_correlated_along_themselves_and_against_their_neighbours():
@@ -37,3 +37,22 @@ def test_values_are_averaged_by_their_distance_patch_by_patch():
     assert n.tolist() == [[3, 3, 3, 0, 0]] * 2
     assert mean.tolist() == [[2, 2, 2, 0, 0], [1, 4, 9, 0, 0]]
     assert square.tolist() == [[4, 4, 4, 0, 0], [1, 16, 81, 0, 0]]
+
+
+@pytest.mark.parametrize(("period", "band"), [(2.5, 0), (5, 1), (8, 2), (14, 3)])
+def test_a_wave_has_its_variance_in_the_band_of_its_period(period, band):
+    y, x = np.indices((90, 120))
+    wave = 20 + 3 * np.sin(2 * np.pi * (0.6 * x + 0.8 * y) / period)
+    weights = np.clip((40 - np.hypot(y - 45, x - 60)) / 4, 0, 1)
+    found = band_power(wave, weights, (1.4, 4, 6, 10, 20))
+    assert found[band] == pytest.approx(4.5, rel=0.05)
+    assert found.sum() == pytest.approx(4.5, rel=0.05)
+    assert (
+        band_power(np.where(weights > 0, wave, 200), weights, (1.4, 4, 6, 10, 20)) == found
+    ).all()
+
+
+def test_all_bands_together_have_the_variance_of_white_noise():
+    noise = np.random.default_rng(0).normal(0, 2, (70, 50))
+    found = band_power(noise, np.ones(noise.shape), (1e-3, 2, 4, np.inf))
+    assert found.sum() == pytest.approx(noise.var())

@@ -11,6 +11,7 @@ from deepmucs_utils.data.livecell import CACHE
 from deepmucs_utils.studies.phantom.measure_image import LAGS, measure_image
 from deepmucs_utils.studies.phantom.measure_root import Measurement, measure_root
 from deepmucs_utils.studies.phantom.reference import (
+    FITTED,
     FLAT_FROM,
     reference_profiles,
     reference_statistics,
@@ -71,6 +72,10 @@ CRITERIA = {
     "inner_trough_at_px": _near("inner_trough_at_px", reach=1),
     f"profile_from_+{FLAT_FROM}px": _between("outside", 0.0, 0.0, 0.3),
     **{f"texture_acf{lag}": _near(f"texture_acf{lag}", reach=0.1) for lag in LAGS},
+    **{name: _near(name, share=0.4) for name in FITTED if name.startswith("power")},
+    "core_to_margin": _near("core_to_margin", share=0.1),
+    **{f"contact_{name}": _near(f"contact_{name}", 0.25, 1) for name in ("median", "p10", "p90")},
+    "contact_sd": _near("contact_sd", share=0.25),
     "noise_sd": _in_range("noise", lambda ours: (ours["noise_low"] + ours["noise_high"]) / 2, 0.15),
     "noise_along_y_not_x": _noise_direction,
     "cover": _in_range("cover", lambda ours: ours["cover_high"]),

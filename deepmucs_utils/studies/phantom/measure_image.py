@@ -12,12 +12,16 @@ from scipy.ndimage import distance_transform_edt
 from skimage.measure import regionprops
 
 from deepmucs_utils.data.masks import paint
-from deepmucs_utils.studies.measures import autocorrelation, by_distance
+from deepmucs_utils.studies.measures import autocorrelation, band_power, by_distance
 
 CORE = 4.0  # the core of a cell lies deeper than this below its edge, px
+DEEP = 8.0  # the core is compared with the margin from `CORE` to this below the edge, px
 CORE_LEAST = 31  # px² that a core needs for its level and its standard deviation
 TEXTURE_LEAST = 60  # px² that a core needs for its skewness and autocorrelation
 LAGS = (1, 2, 3)  # px
+PERIODS = (1.4, 3, 4, 6, 10, 20)  # limits of the bands of texture, px
+CONTACT = 1.5  # a pixel lies between two cells when both are nearer than this, px
+CONTACT_LEAST = 10  # such pixels that a cell's contact needs
 NEIGHBOUR = 3.0  # cells nearer than this touch, px
 STEPS = np.arange(-6, 11)  # distances of the edge profile, px; negative inside
 FREE = 16.0  # an edge is free when nothing else is nearer than this, px
@@ -46,8 +50,12 @@ def measure_image(image, segmentations):
         the axes of the ellipse with the same second moments), ``solidity`` (share of its convex
         hull), ``circularity`` (4π area / perimeter²); ``mean, sd`` and ``p01, p99`` (percentiles)
         of the mask and ``core_mean, core_sd`` of the core, grey levels; ``core_skew`` and
-        ``acf1 … acf3``, the core's autocorrelation along x and y pooled; ``touching``, whether
-        another cell is within `NEIGHBOUR` px.
+        ``acf1 … acf3``, the core's autocorrelation along x and y pooled; ``power3 … power20``,
+        variance of the core at periods up to so many px and above those of the band before (the
+        weight rises to 1 over `CORE` px, so that edges don't count); ``core_to_margin``, standard
+        deviation deeper than `DEEP` over that between `CORE` and `DEEP`; ``touching``, whether
+        another cell is within `NEIGHBOUR` px; ``contact, contact_sd``, median and standard
+        deviation of the pixels nearer than `CONTACT` to both the cell and another one.
     image_facts : dict
         ``cells``; ``cover``, share of pixels in a mask; ``overlap``, share of these in several;
         ``touching``, share of the cells; ``specks``; ``noise`` and its autocorrelations
@@ -69,12 +77,12 @@ def measure_image(image, segmentations):
     structure, facts = _measure_background(grey, count)
     cells, profiles = [], []
     for window, mask in placed:
-        touching, profile = _measure_surroundings(grey, count, structure, window, mask)
+        surroundings, profile = _measure_surroundings(grey, count, structure, window, mask)
         border = any(
             part.start == 0 or part.stop == side
             for part, side in zip(window, image.shape, strict=True)
         )
-        cells.append(_measure_cell(grey[window], mask) | {"border": border, "touching": touching})
+        cells.append(_measure_cell(grey[window], mask) | {"border": border} | surroundings)
         profiles += [] if profile is None else [profile]
     facts |= {
         "cells": len(cells),
@@ -100,8 +108,11 @@ def _measure_cell(grey, mask):
         "p01": float(p01),
         "p99": float(p99),
     }
-    core = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] > CORE
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    core, deep = depth > CORE, depth > DEEP
     values = grey[core]
+    if deep.sum() >= CORE_LEAST:
+        cell["core_to_margin"] = float(grey[deep].std() / max(grey[core & ~deep].std(), 0.1))
     if len(values) >= CORE_LEAST:
         cell |= {"core_mean": float(values.mean()), "core_sd": float(values.std())}
     if len(values) >= TEXTURE_LEAST and values.std() > 0:
@@ -109,11 +120,13 @@ def _measure_cell(grey, mask):
         cell["core_skew"] = float((residual[core] ** 3).mean() / values.std() ** 3)
         for lag in LAGS:
             cell[f"acf{lag}"] = autocorrelation(residual, core, ((0, lag), (lag, 0)))
+        powers = band_power(grey, (depth / CORE - 1).clip(0, 1), PERIODS)
+        cell |= {f"power{top}": float(p) for top, p in zip(PERIODS[1:], powers, strict=True)}
     return cell
 
 
 def _measure_surroundings(grey, count, structure, window, mask):
-    """Whether a cell touches another one, and its edge profile; None where little of it is free.
+    """Contact of a cell with others, and its edge profile; None where little of it is free.
 
     The distance of an outside pixel is that to the nearest pixel of the mask, rounded down; that of
     an inside pixel is 1 − its distance to the nearest outside pixel, rounded down. So 0 is the
@@ -127,16 +140,20 @@ def _measure_surroundings(grey, count, structure, window, mask):
     own = own[here]
     others = count[here] > own
     away = distance_transform_edt(~own)
-    touching = bool((others & (away <= NEIGHBOUR)).any())
+    near = distance_transform_edt(~others) < CONTACT if others.any() else others
+    between = grey[here][near & (away < CONTACT)]
+    contact = {"touching": bool((others & (away <= NEIGHBOUR)).any())}
+    if len(between) >= CONTACT_LEAST:
+        contact |= {"contact": float(np.median(between)), "contact_sd": float(between.std())}
     depth = distance_transform_edt(np.pad(own, 1, mode="edge"))[1:-1, 1:-1]
     step = np.floor(np.where(own, 1 - depth, away) + 1e-3).astype(int)
     taken = others | structure[here]
     if taken.any():
         step[distance_transform_edt(~taken) <= FREE] = STEPS[-1] + 1
     if (step == 1).sum() < FREE_LEAST:
-        return touching, None
+        return contact, None
     n, mean, _ = by_distance(grey[here], step, STEPS)
-    return touching, np.where(n >= STEP_LEAST, mean, np.nan)
+    return contact, np.where(n >= STEP_LEAST, mean, np.nan)
 
 
 def _measure_background(grey, count):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from deepmucs_utils.data.livecell import CACHE, SPLITS, LiveCell, read_index
 from deepmucs_utils.data.masks import segmentations
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.studies.phantom.measure_image import LAGS, STEPS, measure_image
+from deepmucs_utils.studies.phantom.measure_image import LAGS, PERIODS, STEPS, measure_image
 from deepmucs_utils.studies.phantom.reference import RANGES, rim
 
 AREAS = {"p05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "p95": 0.95}  # quantiles
@@ -21,7 +21,12 @@ _MEDIANS = {
     "core_skew": "texture_core_skew",
     "p01": "p01_minus_bg",
     "p99": "p99_minus_bg",
-} | {f"acf{lag}": f"texture_acf{lag}" for lag in LAGS}
+    "contact": "contact_median",
+    "contact_sd": "contact_sd",
+    **{f"acf{lag}": f"texture_acf{lag}" for lag in LAGS},
+    **{f"power{top}": f"power_to_{top}px" for top in PERIODS[1:]},
+}
+_SHARES = {"contact_p10": 0.1, "contact_p90": 0.9}  # quantiles over cells
 
 
 @dataclass(frozen=True)
@@ -124,12 +129,14 @@ def summarise(cells, images, profiles):
         ``aspect, solidity, circularity`` over cells that the border doesn't cut; medians of
         contrast and texture over all cells; rim and trough of the mean edge profile (see
         `reference.rim`); least and greatest over images of ``cover, overlap, specks, noise,
-        noise_x1, noise_y1, touching`` (``…_low, …_high``); ``touching`` over all cells.
+        noise_x1, noise_y1, touching`` (``…_low, …_high``); ``touching, core_to_margin``, means
+        over all cells; ``contact_p10, contact_p90``, percentiles over cells of ``contact``.
     """
     whole = cells[~cells["border"]].groupby("culture")
     areas = whole["area"].quantile(list(AREAS.values())).unstack()
     shapes = whole[["aspect", "solidity", "circularity"]].median()
-    medians = cells.reindex(columns=["culture", *_MEDIANS]).groupby("culture").median()
+    known = cells.reindex(columns=["culture", "touching", "core_to_margin", *_MEDIANS])
+    known = known.groupby("culture")
     ranges = images.reindex(columns=["culture", *RANGES]).groupby("culture").agg(["min", "max"])
     ranges.columns = [f"{name}_{'low' if end == 'min' else 'high'}" for name, end in ranges.columns]
     parts = [
@@ -137,9 +144,10 @@ def summarise(cells, images, profiles):
         cells.groupby("culture").size().rename("cells"),
         areas.set_axis([f"area_{name}" for name in AREAS], axis=1),
         shapes.add_suffix("_median"),
-        medians.rename(columns=_MEDIANS),
+        known[[*_MEDIANS]].median().rename(columns=_MEDIANS),
         pd.DataFrame({name: rim(profiles, name, least=1) for name in images["culture"].unique()}).T,
         ranges,
-        cells.groupby("culture")["touching"].mean(),
+        known["contact"].quantile(list(_SHARES.values())).unstack().set_axis([*_SHARES], axis=1),
+        known[["touching", "core_to_margin"]].mean(),
     ]
     return pd.concat(parts, axis=1).sort_index().rename_axis("culture").reset_index()

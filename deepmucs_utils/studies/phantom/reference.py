@@ -1,11 +1,14 @@
 """Statistics of genuine LIVECell images.
 
-Two tables come with the package, numbers only: ``livecell_culture_statistics.csv``, one row per
-culture, and ``livecell_halo_profiles.csv``, the grey level by distance from free edges of masks.
-They were measured on 14 annotated images (3,278 cells) of LIVECell (Edlund et al., Nature Methods
-18 (2021) 1038, CC BY-NC 4.0); BV2, of which no annotated image was at hand, was estimated by
-threshold segmentation of two images without annotations. An entry ``a..b`` gives the least and the
-greatest value over images. `studies.phantom.measure_image` has the definitions.
+Three tables come with the package, numbers only: ``livecell_culture_statistics.csv``, one row per
+culture, and ``livecell_halo_profiles.csv``, the grey level by distance from free edges of masks,
+judge the phantom. They were measured on 14 annotated images (3,278 cells) of LIVECell (Edlund et
+al., Nature Methods 18 (2021) 1038, CC BY-NC 4.0); BV2, of which no annotated image was at hand, was
+estimated by threshold segmentation of two images without annotations. An entry ``a..b`` gives the
+least and the greatest value over images. ``livecell_fit_statistics.csv`` is what the phantom is
+fitted to: `measure_root` on 9 of these images (2,043 cells), those of the sample's train and val
+splits. The criteria on contacts, on texture by period, and on core and margin are from this table.
+`studies.phantom.measure_image` has the definitions.
 """
 
 from importlib.resources import files
@@ -13,6 +16,11 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
+from deepmucs_utils.studies.phantom.measure_image import PERIODS
+
+#: Columns that only the table for fitting has.
+FITTED = ("core_to_margin", "contact_median", "contact_p10", "contact_p90", "contact_sd")
+FITTED += tuple(f"power_to_{period}px" for period in PERIODS[1:])
 PROFILE_LEAST = 10  # cells that a step of a profile needs to count
 FLAT_FROM = 4  # px outside the edge from which the profile must be flat
 RIM = ("rim_peak", "rim_peak_at_px", "inner_trough", "inner_trough_at_px", "outside")
@@ -34,7 +42,8 @@ def reference_statistics() -> pd.DataFrame:
     for name, column in RANGES.items():
         ends = [read_range(entry) for entry in table[column]]
         table[[f"{name}_low", f"{name}_high"]] = ends
-    return table
+    fitted = pd.read_csv(files(__package__) / "livecell_fit_statistics.csv", index_col="culture")
+    return table.join(fitted[[*FITTED]])
 
 
 def reference_profiles() -> pd.DataFrame:

@@ -87,3 +87,38 @@ def test_noise_is_measured_with_its_correlation_and_specks_are_counted():
     assert facts["noise_x1"] == pytest.approx(0.5, abs=0.05)
     assert facts["noise_y1"] == pytest.approx(0, abs=0.05)
     assert facts["specks"] == 3
+
+
+def test_the_cores_texture_is_compared_with_the_margins():
+    image = noisy()
+    y, x = np.indices((60, 60))
+    depth = np.minimum.reduce([y + 1, x + 1, 60 - y, 60 - x])  # of a pixel in the square, px
+    height = np.select([depth > 8, depth > 4], [15, 10], 60)  # the outer 4 px don't count
+    image[20:80, 20:80] = GREY + np.where((x + y) % 2, height, -height)  # a checkerboard
+    (cell,) = measure_image(image, [square(20, 20, 60)])[0]
+    assert cell["core_to_margin"] == pytest.approx(1.5)
+    small = measure_image(image, [square(20, 20, 20)])[0][0]
+    assert "core_to_margin" not in small  # too little lies deeper than 8 px
+
+
+def test_a_wave_inside_a_cell_is_found_in_the_band_of_its_period():
+    image = noisy()
+    image[20:80, 20:80] = np.rint(GREY + 20 * np.sin(2 * np.pi * np.arange(60) / 5))
+    (cell,) = measure_image(image, [square(20, 20, 60)])[0]
+    assert cell["power6"] == pytest.approx(200, rel=0.05)
+    assert max(cell["power4"], cell["power10"]) < 10
+
+
+@pytest.mark.parametrize(("gap", "height"), [(0, 7), (1, 7), (0, -3)])
+def test_a_contact_has_the_level_of_the_line_between_two_masks(gap, height):
+    image = noisy()
+    image[60:80, 50 : 90 + gap] = GREY - 10
+    image[60:80, 69 : 71 + gap] = GREY + height  # on either side of the gap and in it
+    for cell in measure_image(image, [square(50, 60, 20), square(70 + gap, 60, 20)])[0]:
+        assert cell["contact"] == height
+        assert cell["contact_sd"] < 3  # the line's ends, where it meets the background
+
+
+def test_with_two_pixels_between_them_cells_have_no_contact():
+    cells, *_ = measure_image(noisy(), [square(50, 60, 20), square(72, 60, 20)])
+    assert not any("contact" in cell for cell in cells)
