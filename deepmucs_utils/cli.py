@@ -96,7 +96,7 @@ TRUTH = Argument(["ground_truth"], type=PATH, metavar="GT")
 
 
 @deepmucs.command(params=[OUT, CULTURES, SEED, JOBS])
-@option("--images", type=COUNT, default=4, help="Images per culture and split.")
+@option("--images", type=COUNT, help="Per culture and split (default: two of each well).")
 @option("--density", default=1.0, help="Factor on the number of cells.")
 @option("--size", type=(COUNT, COUNT), default=(520, 704), help="Height and width, px.")
 @option("--faulty-images", default=0, help="Images per fault of whole images; see faults.json.")

@@ -47,7 +47,7 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
 @pytest.mark.parametrize(
     ("line", "target", "expected"),
     [
-        ("phantom out", PHANTOM, {"out": OUT, "images": 4, "cultures": None, "seed": 0}),
+        ("phantom out", PHANTOM, {"out": OUT, "images": None, "cultures": None, "seed": 0}),
         ("phantom out --cultures A172,BV2", PHANTOM, {"cultures": ["A172", "BV2"]}),
         ("phantom out --size 260 352 --jobs 1", PHANTOM, {"size": (260, 352), "jobs": 1}),
         ("phantom out --faulty-images 2", PHANTOM, {"faulty_images": 2, "density": 1.0}),

@@ -6,13 +6,14 @@ sartorius-research/LIVECell). The phantom has the first two at a low rate, so th
 faults has something to find, and the others on request. Its ``faults.json`` lists all of them.
 """
 
-import itertools
-
 import numpy as np
 
 UNANNOTATED = 0.01  # share of cells without annotation
 DOUBLE = 0.002  # share of cells with a second contour
 FEW = (1, 9)  # cells that stay annotated in an image with few annotations
+FEW_ANNOTATED = "few annotated"
+#: Faults of whole images of the train split: kind, and the split that lists the image again.
+OF_IMAGES = {FEW_ANNOTATED: None, "duplicate image": "train", "overlap of splits": "val"}
 
 
 def spoil_cells(polygons, rng):
@@ -47,60 +48,37 @@ def _fault(kind, polygon):
     return {"kind": kind, "polygon": polygon.round(2).ravel().tolist()}
 
 
-def spoil_images(splits, count, rng):
-    """Put faulty images into the annotations, in place.
+def keep_few(polygons, rng):
+    """Leave all cells of an image but a `FEW` unannotated.
 
     Parameters
     ----------
-    splits : dict of str to dict
-        For each split ``{"images": […], "annotations": […]}`` as in a COCO file; the first split
-        gets the faults, and the second one images of the first.
+    polygons : list of ndarray of float, shape (n, 2)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    list of ndarray of float, shape (n, 2)
+    """
+    number = rng.integers(FEW[0], FEW[1] + 1)
+    return [polygons[index] for index in rng.permutation(len(polygons))[:number]]
+
+
+def choose_images(names, count, rng):
+    """Choose the images that get a fault of whole images.
+
+    Parameters
+    ----------
+    names : list of str
+        Of the images of the train split.
     count : int
         Images with each kind of fault.
     rng : numpy.random.Generator
 
     Returns
     -------
-    list of dict
-        ``kind, split, file_name, image_id``: ``"few annotated"`` (most cells without annotation),
-        ``"duplicate image"`` (a second id), ``"overlap of splits"``.
+    dict of str to str
+        Kind of fault (of `OF_IMAGES`) by image.
     """
-    first, second = list(splits)[:2]
-    source = splits[first]
-    chosen = [source["images"][index] for index in rng.permutation(len(source["images"]))]
-    used = [entry["id"] for coco in splits.values() for part in coco.values() for entry in part]
-    ids = itertools.count(max(used) + 1)
-    faults = []
-    kinds = {"few annotated": first, "duplicate image": first, "overlap of splits": second}
-    for kind, split in kinds.items():
-        for _ in range(count):
-            image = chosen.pop(0)
-            if kind == "few annotated":
-                _keep_few(source, image, rng)
-            else:
-                image = _copy(source, image, splits[split], ids)
-            place = {"file_name": image["file_name"], "image_id": image["id"]}
-            faults.append({"kind": kind, "split": split} | place)
-    return faults
-
-
-def _keep_few(coco, image, rng):
-    """Remove the annotations of an image, in place, except for `FEW`."""
-    cells = _cells(coco, image)
-    kept = rng.permutation(len(cells))[: rng.integers(FEW[0], FEW[1] + 1)]
-    removed = {cell["id"] for cell in cells} - {cells[index]["id"] for index in kept}
-    coco["annotations"] = [cell for cell in coco["annotations"] if cell["id"] not in removed]
-
-
-def _copy(source, image, target, ids):
-    """List an image and its cells again in ``target``, in place, with new ids; the new entry."""
-    again = image | {"id": next(ids)}
-    target["images"].append(again)
-    target["annotations"] += [
-        cell | {"id": next(ids), "image_id": again["id"]} for cell in _cells(source, image)
-    ]
-    return again
-
-
-def _cells(coco, image):
-    return [cell for cell in coco["annotations"] if cell["image_id"] == image["id"]]
+    chosen = rng.permutation(names)[: count * len(OF_IMAGES)].tolist()
+    return dict(zip(chosen, list(OF_IMAGES) * count, strict=True))

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
@@ -19,26 +20,26 @@ from tqdm import tqdm
 from deepmucs_utils.data.livecell import SPLITS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES, PhantomCulture
-from deepmucs_utils.phantom.faults import spoil_cells, spoil_images
-from deepmucs_utils.phantom.layout import annotate, arrange
-from deepmucs_utils.phantom.optics import GREY, camera_noise, phase_contrast
-from deepmucs_utils.phantom.phase import add_debris, cell_phase
+from deepmucs_utils.phantom.draw import SIZE
+from deepmucs_utils.phantom.faults import (
+    FEW_ANNOTATED,
+    OF_IMAGES,
+    choose_images,
+    keep_few,
+    spoil_cells,
+)
+from deepmucs_utils.phantom.plate import MOST_IMAGES, default_images, list_shots
 
-SIZE = (520, 704)  # LIVECell's images, px
-LEAST_AREA = 40  # px²; smaller remainders are not annotated
-WELLS = 4  # per culture and split
-HOURS = 76  # length of the experiment
-COLUMNS = {"train": 1, "val": 5, "test": 9}  # first column of each split's wells on the plate
-MOST_IMAGES = 8 * WELLS * HOURS  # per culture and split: two positions of four crops each
 INFO = {
     "description": "Phantom of LIVECell: synthetic images, not LIVECell's",
     "contributor": "deepmucs phantom",
 }
+CATEGORIES = [{"supercategory": "cell", "id": 1, "name": "cell"}]
 
 
 def write_phantom(
     out: str | Path,
-    images: int = 4,
+    images: int | None = None,
     cultures: list[str | PhantomCulture] | None = None,
     density: float = 1.0,
     size: tuple[int, int] = SIZE,
@@ -52,8 +53,8 @@ def write_phantom(
     ----------
     out : path-like
         Folder of the new root; must not exist or be empty.
-    images : int
-        Images per culture and split.
+    images : int, optional
+        Images per culture and split; default two of each well, in `plate.WELLS` wells.
     cultures : sequence of str or PhantomCulture, optional
         Names of LIVECell's cultures, or your own cultures; default all eight.
     density : float
@@ -80,25 +81,19 @@ def write_phantom(
     out = Path(out)
     cultures = _choose(cultures)
     _check(out, images, cultures, density, size, faulty_images)
-    shots = [
-        (split, culture, *_image_name(culture.name, split, index, images))
-        for split in SPLITS
-        for culture in cultures
-        for index in range(images)
-    ]
-    *seeds, last = np.random.SeedSequence(seed).spawn(len(shots) + 1)
+    shots = list_shots(cultures, images)
+    names = [shot.name for shot in shots if shot.split == "train"]
+    faulty = choose_images(names, faulty_images, np.random.default_rng(seed))
+    few = {name for name, kind in faulty.items() if kind == FEW_ANNOTATED}
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
         work = (
-            delayed(_write_image)(_path(partial, split, name), culture, time, density, size, own)
-            for (split, culture, name, time), own in zip(shots, seeds, strict=True)
+            delayed(_write_image)(_path(partial, shot), shot, density, size, seed, shot.name in few)
+            for shot in shots
         )
-        written = Parallel(n_jobs=jobs, return_as="generator")(work)
-        written = list(tqdm(written, "phantom", len(shots), unit="image", disable=None))
-        splits, faults = _collect(shots, written, size)
-        faults += spoil_images(splits, faulty_images, np.random.default_rng(last))
-        _write_annotations(partial, splits)
-        (partial / "faults.json").write_text(json.dumps(faults, indent=1))
+        drawn = Parallel(n_jobs=jobs, return_as="generator")(work)
+        drawn = tqdm(drawn, "phantom", len(shots), unit="image", disable=None)
+        _write_annotations(partial, size, faulty, zip(shots, drawn, strict=True))
         if out.is_dir():
             out.rmdir()
         os.replace(partial, out)
@@ -122,6 +117,7 @@ def _choose(cultures):
 
 def _check(out, images, cultures, density, size, faulty_images):
     names = [culture.name for culture in cultures]
+    images = default_images("train") if images is None else images
     train = images * len(cultures)
     for fine, problem in (
         (
@@ -155,89 +151,65 @@ def _check(out, images, cultures, density, size, faulty_images):
             raise DeepMuCSError(problem)
 
 
-def _image_name(culture, split, index, images):
-    """LIVECell's file name of one of several images, and its time from 0 (sparse) to 1."""
-    time = index / (images - 1) if images > 1 else 0.5
-    days, hours = divmod(round(time * HOURS), 24)
-    row = "ABCDEFGH"[sum(map(ord, culture)) % 8]
-    visit, well = divmod(index, WELLS)
-    position, crop = visit % 2 + 1, visit // 2 % 4 + 1
-    well = f"{row}{COLUMNS[split] + well}"
-    return f"{culture}_Phase_{well}_{position}_{days:02d}d{hours:02d}h00m_{crop}.tif", time
+def _path(root, shot):
+    part = "test" if shot.split == "test" else "train_val"
+    return root / "images" / f"livecell_{part}_images" / shot.culture.name / shot.name
 
 
-def _path(root, split, name):
-    part = "test" if split == "test" else "train_val"
-    return root / "images" / f"livecell_{part}_images" / name.split("_")[0] / name
-
-
-def _write_image(path, culture, time, density, size, seed):
+def _write_image(path, shot, density, size, seed, few):
     """Draw and write one image; its annotated polygons and their faults."""
-    rng = np.random.default_rng(seed)
-    image, polygons = draw_image(culture, time, density, size, rng)
+    image, polygons, rng = shot.draw(density, size, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_TIFF_COMPRESSION, 5]):
         raise DeepMuCSError(f"{path}: could not be written; is the disk full?")
-    return spoil_cells(polygons, rng)
+    return (keep_few(polygons, rng), []) if few else spoil_cells(polygons, rng)
 
 
-def draw_image(culture, time, density, size, rng):
-    """Draw one image of a culture.
+def _write_annotations(root, size, faulty, drawn):
+    """Write the COCO files and the list of faults while images arrive; memory holds one image."""
+    folder = root / "annotations" / "LIVECell"
+    folder.mkdir(parents=True)
+    images, ids = {split: [] for split in SPLITS}, itertools.count(1)
+    head = json.dumps({"info": INFO, "licenses": [], "categories": CATEGORIES})[:-1]
+    with ExitStack() as stack:
+        add_fault = stack.enter_context(_json_list(root / "faults.json"))
+        add_cell = {
+            split: stack.enter_context(
+                _json_list(folder / f"livecell_coco_{split}.json", f'{head}, "annotations": ', own)
+            )
+            for split, own in images.items()
+        }
 
-    Parameters
-    ----------
-    culture : PhantomCulture
-    time : float
-        From 0, sparse, to 1, confluent.
-    density : float
-        Factor on the covered area.
-    size : tuple of int
-        Height and width, px.
-    rng : numpy.random.Generator
+        def add_image(split, name, polygons):
+            place = {"file_name": name, "image_id": next(ids)}
+            shape = {"width": size[1], "height": size[0]}
+            images[split].append({"id": place["image_id"], "file_name": name} | shape)
+            for polygon in polygons:
+                add_cell[split](annotation(next(ids), place["image_id"], polygon))
+            return {"split": split} | place
 
-    Returns
-    -------
-    image : ndarray of uint8, shape (height, width)
-    polygons : list of ndarray of float, shape (n, 2)
-        Outline ``(x, y)`` of each cell, px.
-    """
-    low, high = culture.cover
-    cover = min(density * (low + (high - low) * time), 0.95)
-    layout = arrange(culture, cover, time, size, rng)
-    phase = cell_phase(culture, layout, rng)
-    specks = culture.specks * size[0] * size[1] / (SIZE[0] * SIZE[1])
-    add_debris(phase, layout.label, rng.poisson(specks), rng)
-    grey = GREY + phase_contrast(phase) + camera_noise(size, *culture.noise, rng)
-    cells = enumerate(zip(layout.windows(), layout.states, strict=True), 1)
-    polygons = [
-        annotate(layout.label, number, window, culture.states[state].hand, rng)
-        for number, (window, state) in cells
-        if window is not None
-    ]
-    polygons = [part for part in polygons if part is not None and _area(part) >= LEAST_AREA]
-    return np.rint(grey).clip(0, 255).astype(np.uint8), polygons
+        for shot, (polygons, faults) in drawn:
+            place = add_image(shot.split, shot.name, polygons)
+            for fault in faults:
+                add_fault(fault | place)
+            if kind := faulty.get(shot.name):
+                again = OF_IMAGES[kind]
+                place = add_image(again, shot.name, polygons) if again else place
+                add_fault({"kind": kind} | place)
 
 
-def _area(polygon):
-    return cv2.contourArea(polygon.astype(np.float32))
+@contextmanager
+def _json_list(path, head="", images=None):
+    """Write a JSON list entry by entry, as the annotations of a document with ``images`` if these
+    are given; yields the function that appends an entry."""
+    between = itertools.chain(["\n"], itertools.repeat(",\n"))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{head}[")
+        yield lambda entry: file.write(next(between) + json.dumps(entry))
+        file.write("\n]\n" if images is None else f'\n], "images": {json.dumps(images)}}}\n')
 
 
-def _collect(shots, written, size):
-    """Images and annotations of each split as in COCO files, and the faults of single cells."""
-    splits = {split: {"images": [], "annotations": []} for split in SPLITS}
-    faults, ids = [], itertools.count(1)
-    for (split, _, name, _), (polygons, spoilt) in zip(shots, written, strict=True):
-        image = {"id": next(ids), "width": size[1], "height": size[0], "file_name": name}
-        splits[split]["images"].append(image)
-        splits[split]["annotations"] += [
-            _annotation(next(ids), image["id"], polygon) for polygon in polygons
-        ]
-        place = {"split": split, "file_name": name, "image_id": image["id"]}
-        faults += [fault | place for fault in spoilt]
-    return splits, faults
-
-
-def _annotation(number, image_id, polygon):
+def annotation(number, image_id, polygon):
     """A polygon as a COCO annotation."""
     low, high = polygon.min(0), polygon.max(0)
     return {
@@ -245,17 +217,7 @@ def _annotation(number, image_id, polygon):
         "image_id": image_id,
         "category_id": 1,
         "segmentation": [polygon.round(2).ravel().tolist()],
-        "area": float(_area(polygon)),
+        "area": float(cv2.contourArea(polygon.astype(np.float32))),
         "bbox": np.hstack([low, high - low]).round(2).tolist(),
         "iscrowd": 0,
     }
-
-
-def _write_annotations(root, splits):
-    """Write the three COCO files."""
-    folder = root / "annotations" / "LIVECell"
-    folder.mkdir(parents=True)
-    categories = [{"supercategory": "cell", "id": 1, "name": "cell"}]
-    for split, coco in splits.items():
-        content = {"info": INFO, "licenses": [], "categories": categories} | coco
-        (folder / f"livecell_coco_{split}.json").write_text(json.dumps(content))

@@ -7,7 +7,8 @@ import pytest
 from deepmucs_utils.data.cultures import CULTURE_NAMES
 from deepmucs_utils.data.livecell import read_index
 from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES, PhantomCulture, State
-from deepmucs_utils.phantom.write import SIZE, draw_image, write_phantom
+from deepmucs_utils.phantom.draw import SIZE, draw_image
+from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.studies.phantom.comparison import compare
 from deepmucs_utils.studies.phantom.measure_image import measure_image
 from deepmucs_utils.studies.phantom.measure_root import measure_root
@@ -15,7 +16,8 @@ from deepmucs_utils.studies.phantom.sheets import write_sheets
 
 
 def draw(culture, time, seed=0, size=(300, 300)):
-    return draw_image(culture, time, 1.0, size, np.random.default_rng(seed))
+    place, rng = np.random.default_rng(seed).spawn(2)
+    return draw_image(culture, time, 1.0, size, place, rng)
 
 
 def union(polygons, size):

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -6,7 +7,9 @@ import pytest
 
 from deepmucs_utils.data.livecell import SPLITS, LiveCell, read_index
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.phantom.cultures import PhantomCulture
+from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES, PhantomCulture
+from deepmucs_utils.phantom.faults import spoil_cells
+from deepmucs_utils.phantom.plate import Shot, list_shots
 from deepmucs_utils.phantom.write import write_phantom
 
 SMALL = {"images": 2, "cultures": ("MCF7", "SkBr3"), "size": (128, 160)}
@@ -51,6 +54,35 @@ def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(root, tmp_
 def test_another_seed_gives_other_images(root, tmp_path):
     other = content(write_phantom(tmp_path / "other", **SMALL, seed=4, jobs=1))
     assert all(data != other[name] for name, data in content(root).items())
+
+
+def test_an_image_and_its_cells_are_written_as_drawn(root):
+    cultures = [culture for culture in PHANTOM_CULTURES if culture.name in SMALL["cultures"]]
+    shot = list_shots(cultures, SMALL["images"])[-1]
+    image, polygons, rng = shot.draw(1.0, SMALL["size"], seed=3)
+    polygons, _ = spoil_cells(polygons, rng)
+    assert (LiveCell(root).image(shot.name) == image).all()
+    coco = json.loads((root / "annotations/LIVECell/livecell_coco_test.json").read_text())
+    (number,) = (entry["id"] for entry in coco["images"] if entry["file_name"] == shot.name)
+    written = [cell for cell in coco["annotations"] if cell["image_id"] == number]
+    assert [cell["id"] for cell in written] == list(range(number + 1, number + 1 + len(polygons)))
+    for cell, polygon in zip(written, polygons, strict=True):
+        assert cell["segmentation"] == [polygon.round(2).ravel().tolist()]
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
+    def draw(self, density, size, seed):
+        polygons = np.random.default_rng(seed).uniform(0, 64, (300, 40, 2))
+        return np.zeros(size, np.uint8), list(polygons), np.random.default_rng(seed)
+
+    monkeypatch.setattr(Shot, "draw", draw)
+    peaks = []
+    for images in (2, 2, 20):  # the first one loads what is loaded once
+        tracemalloc.start()
+        write_phantom(tmp_path / f"{len(peaks)}", images, ["MCF7"], size=(64, 64), jobs=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.2 * peaks[1]
 
 
 def test_polygons_lie_inside_their_image_and_agree_with_their_box_and_area(root, tmp_path):
