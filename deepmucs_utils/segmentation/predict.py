@@ -1,6 +1,7 @@
 """Predictions: the cells of each image as a COCO results list."""
 
 import json
+import logging
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,7 @@ def predict(run_dir, images, out, overlays=False) -> Path:
     Path
         ``predictions.json``, a COCO results list: image_id, category_id, bbox, score and
         segmentation as RLE. For images that are no set, ``images.json`` beside it has their ids.
+        A logged warning says where images reached their limit of detections.
 
     Raises
     ------
@@ -55,7 +57,15 @@ def predict(run_dir, images, out, overlays=False) -> Path:
     paths = CoCultureSet(given[0]).paths() if is_set else dict(enumerate(_image_files(given), 1))
     out.mkdir(parents=True, exist_ok=True)
     drawings = out / "overlays" if overlays else None
-    predict_files(model, cfg, paths, out / "predictions.json", drawings)
+    cut = predict_files(model, cfg, paths, out / "predictions.json", drawings)
+    if cut:
+        worst, kept = max(cut.items(), key=lambda item: item[1])
+        logging.getLogger(__name__).warning(
+            f"{out / 'predictions.json'}: {len(cut)} of {len(paths)} images reached their limit of "
+            f"detections, such as {worst} with {kept}; the least certain cells are missing; cut "
+            "the images into smaller windows, or raise TEST.DETECTIONS_PER_IMAGE in the run's "
+            "config.yaml."
+        )
     if not is_set:
         listing = [{"id": image_id, "file_name": path} for image_id, path in paths.items()]
         write_json(out / "images.json", listing)
@@ -103,7 +113,7 @@ def predict_image(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instance
     return model([inputs])[0]["instances"].to("cpu")
 
 
-def predict_files(model, cfg, paths, out, overlays=None):
+def predict_files(model, cfg, paths, out, overlays=None) -> dict[str, int]:
     """Predict image files and write the COCO results list.
 
     Parameters
@@ -116,17 +126,25 @@ def predict_files(model, cfg, paths, out, overlays=None):
         The json file.
     overlays : Path, optional
         Folder for the images with the outlines of their cells.
+
+    Returns
+    -------
+    dict of str to int
+        The images with more detections than their limit allows: the number that was kept, by file.
     """
-    records = []
+    records, cut = [], {}
     bar = tqdm(paths.items(), "predicting", unit="image", disable=None, leave=False)
     for image_id, path in bar:
         image = read_image(path)
         found = predict_image(model, cfg, image)
         records += to_records(found, image_id, cfg)
+        if any(model.roi_heads.cut):
+            cut[str(path)] = len(found)
         if overlays:
             overlays.mkdir(exist_ok=True)
             cv2.imwrite(str(overlays / f"{path.stem}.png"), draw(image, found, cfg))
     write_text(out, json.dumps(records))
+    return cut
 
 
 def to_records(found: Instances, image_id: int, cfg: CfgNode) -> list[dict]:

@@ -1,30 +1,47 @@
-"""Proposal generator and heads with one random stream per image.
+"""Proposal generator and heads that treat each image on its own: its random stream, its limits.
 
 Training samples some of the anchors, and later some of the proposals, of each image at random.
 detectron2 draws them from the global stream, so the sample depends on which images share a batch
 and a process. Here each image has a seed: the same images give the same losses however they are
 distributed over processes, and a resumed training gives the same weights.
+
+At test detectron2 allows every image the same number of proposals and detections. Here a large
+image may have more than a small one, in proportion to its area.
 """
 
 import torch
 from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
 from detectron2.modeling.roi_heads import CascadeROIHeads
 
+MOST_GROWTH = 30  # so that the masks of an image of any size fit into memory
 
-class _SeededByImage:
-    """Seeds of the images of the next batch; without them the global stream is used."""
+
+class _OfEachImage:
+    """Seeds of the images of the next batch, without which the global stream is used; limits."""
 
     image_seeds = None
+
+    def __init__(self, cfg, input_shape):
+        super().__init__(cfg, input_shape)
+        self.limits_area = cfg.TEST.LIMITS_AREA
 
     def _seed(self, position):
         if self.image_seeds is not None:
             torch.manual_seed(self.image_seeds[position])
 
+    def limit(self, number, size):
+        """What a limit of the configuration is for an image of ``size`` (height, width), in px."""
+        if not self.limits_area:
+            return number
+        growth = size[0] * size[1] / self.limits_area
+        return round(number * min(max(growth, 1), MOST_GROWTH))
+
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class SeededRPN(_SeededByImage, RPN):
-    """detectron2's RPN; the sample of an image's anchors depends on the image's seed."""
+class SeededRPN(_OfEachImage, RPN):
+    """detectron2's RPN; an image's sample of anchors and its number of proposals are its own."""
 
     def label_and_sample_anchors(self, anchors, gt_instances):
         labels, boxes = [], []
@@ -35,10 +52,38 @@ class SeededRPN(_SeededByImage, RPN):
             boxes += one[1]
         return labels, boxes
 
+    @torch.no_grad()
+    def predict_proposals(self, anchors, logits, deltas, image_sizes):
+        if self.training:
+            return super().predict_proposals(anchors, logits, deltas, image_sizes)
+        boxes, proposals = self._decode_proposals(anchors, deltas), []
+        for k, size in enumerate(image_sizes):
+            levels = ([level[k : k + 1] for level in levels] for levels in (boxes, logits))
+            limits = (
+                self.limit(topk[False], size) for topk in (self.pre_nms_topk, self.post_nms_topk)
+            )
+            proposals += find_top_rpn_proposals(
+                *levels, [size], self.nms_thresh, *limits, self.min_box_size, training=False
+            )
+        return proposals
+
 
 @ROI_HEADS_REGISTRY.register()
-class SeededCascadeROIHeads(_SeededByImage, CascadeROIHeads):
-    """detectron2's CascadeROIHeads; the sample of proposals depends on the image's seed."""
+class SeededCascadeROIHeads(_OfEachImage, CascadeROIHeads):
+    """detectron2's CascadeROIHeads; an image's sample of proposals and its detections are its own.
+
+    Attributes
+    ----------
+    cut : list of bool
+        Whether an image of the last batch had more detections than its limit, the best of which
+        were kept.
+    """
+
+    def __init__(self, cfg, input_shape):
+        super().__init__(cfg, input_shape)
+        self.detections, self.cut = cfg.TEST.DETECTIONS_PER_IMAGE, []
+        for predictor in self.box_predictor:
+            predictor.test_topk_per_image = -1  # all; `_forward_box` cuts them
 
     def label_and_sample_proposals(self, proposals, targets):
         sampled = []
@@ -46,6 +91,14 @@ class SeededCascadeROIHeads(_SeededByImage, CascadeROIHeads):
             self._seed(position)
             sampled += super().label_and_sample_proposals([pair[0]], [pair[1]])
         return sampled
+
+    def _forward_box(self, features, proposals, targets=None):
+        found = super()._forward_box(features, proposals, targets)
+        if self.training:
+            return found
+        limits = [self.limit(self.detections, one.image_size) for one in found]
+        self.cut = [len(one) > limit for one, limit in zip(found, limits, strict=True)]
+        return [one[:limit] for one, limit in zip(found, limits, strict=True)]
 
 
 def set_image_seeds(model, seeds):

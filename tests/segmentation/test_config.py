@@ -88,7 +88,10 @@ def test_the_papers_proposals_and_stages_have_the_published_thresholds(paper):
     assert (heads.batch_size_per_image, heads.positive_fraction) == (512, 0.25)
     last = heads.box_predictor[-1]
     assert (last.test_score_thresh, last.test_nms_thresh) == (0.05, 0.5)
-    assert last.test_topk_per_image == 3000
+    whole = (520, 704)  # px
+    assert (
+        heads.limit(heads.detections, whole) == rpn.limit(rpn.post_nms_topk[False], whole) == 3000
+    )
 
 
 def test_the_papers_heads_have_the_published_layers(paper):
