@@ -8,6 +8,7 @@ same option means the same everywhere.
 import os
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import click
@@ -117,13 +118,18 @@ def measure(root, **options):
     print(as_text(compare_roots(root, **options)))
 
 
-@deepmucs.command(params=[ROOT, RESULTS, CACHE])
+@deepmucs.command(params=[ROOT, RESULTS, CACHE, SEED])
 @argument("against", type=PATH)
-def sheets(root, against, out, cache):
+@option("--split", "splits", type=SPLIT, multiple=True, help="May be repeated (default all).")
+@option("--blind", is_flag=True, help="Pairs of crops, shuffled; key/key.json says which is real.")
+@option("--pairs", type=COUNT, default=6, help="With --blind: pairs per culture.")
+@option("--images", type=PATH, help="With --blind: folder of real images without annotations.")
+def sheets(root, against, out, splits, blind, cache, **options):
     """Show two roots side by side, one sheet per culture."""
-    from deepmucs_utils.studies.phantom.sheets import write_sheets
+    from deepmucs_utils.studies.phantom.sheets import write_blind_sheets, write_sheets
 
-    print(*write_sheets(root, against, out, cache), sep="\n")
+    write = partial(write_blind_sheets, **options) if blind else write_sheets
+    print(*write(root, against, out, splits=splits, cache=cache), sep="\n")
 
 
 @deepmucs.command(params=[ROOT, OUT, SET_NAME, *SCALE, SEED, JOBS, CACHE])

@@ -62,6 +62,11 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
             {"root": A, "against": B, "out": OUT},
         ),
         (
+            "sheets a b --out out --blind --pairs 2 --images c --split val --split train",
+            "studies.phantom.sheets.write_blind_sheets",
+            {"out": OUT, "pairs": 2, "images": Path("c"), "splits": ("val", "train"), "seed": 0},
+        ),
+        (
             "compose a out --set Demo80 --fraction 0.5 --cultures A172,BV2 --only 3",
             COMPOSE,
             {
