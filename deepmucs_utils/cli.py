@@ -76,6 +76,13 @@ def _interaction(text):
         ) from None
 
 
+def _named_root(text):
+    name, _, path = text.rpartition("=")
+    if not name:
+        raise click.BadParameter(f"{text!r}: expected a name and a root, such as old=ROOT.")
+    return name, Path(path)
+
+
 ROOT = Argument(["root"], type=PATH)
 OUT = Argument(["out"], type=PATH)
 RESULTS = Option(["--out"], type=PATH, required=True, help="Folder of the results.")
@@ -315,6 +322,24 @@ def monocultures(root, out, window, n_images, seed, **options):
 
     windows = Windows(window, n_images, seed)
     print(write_monocultures(root, out, windows=windows, **options))
+
+
+@deepmucs.command(params=[ROOT, JOBS])
+@option("--split", type=SPLIT, default="test", help="To test on.")
+@option("--out", type=PATH, help="Folder of everything (default: in the cache).")
+@option("--phantom", "phantoms", type=_named_root, multiple=True, metavar="NAME=ROOT")
+@option("--trainings", type=COUNT, default=3, help="Of each kind, with other seeds.")
+@option("--iterations", type=COUNT, default=500, help="Of each training.")
+@option("--windows", type=COUNT, default=320, help="Of each phantom, to train on.")
+def transfer(root, phantoms, **options):
+    """Train on phantoms and test on a root.
+
+    With --phantom, which may be repeated, the table has a training on another annotated root; one
+    called "phantom" takes the place of the phantom that is written otherwise.
+    """
+    from deepmucs_utils.studies.training.transfer import as_text, transfer
+
+    print(as_text(transfer(root, phantoms=dict(phantoms), **options)))
 
 
 @deepmucs.command

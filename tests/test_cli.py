@@ -104,6 +104,11 @@ A, B, OUT = Path("a"), Path("b"), Path("out")
             "studies.training.monocultures.write_monocultures",
             {"root": A, "split": "test", "without": B, "windows": Windows((20, 30), None, 0)},
         ),
+        (
+            "transfer a --phantom old=b --jobs 2",
+            "studies.training.transfer.transfer",
+            {"root": A, "split": "test", "phantoms": {"old": B}, "trainings": 3, "jobs": 2},
+        ),
     ],
 )
 def test_options_reach_the_function_under_its_parameters_names(
@@ -114,7 +119,8 @@ def test_options_reach_the_function_under_its_parameters_names(
     function = getattr(import_module(module), name)
     called = create_autospec(function, return_value=pd.DataFrame())
     monkeypatch.setattr(f"{module}.{name}", called)
-    monkeypatch.setattr("deepmucs_utils.studies.phantom.comparison.as_text", str)
+    for table in ("phantom.comparison", "training.transfer"):
+        monkeypatch.setattr(f"deepmucs_utils.studies.{table}.as_text", str)
     assert main(line.split()) == 0
     given = inspect.signature(function).bind(*called.call_args.args, **called.call_args.kwargs)
     assert {key: given.arguments[key] for key in expected} == expected

@@ -56,7 +56,9 @@ STUDIES = {
         f"{_HERE}.interactions.null_and_power",
         (0, 1),
     ),
-    "transfer": Study("What carries over to LIVECell?", 30, "benchmarks.transfer", livecell=True),
+    "transfer": Study(
+        "What carries over to LIVECell?", 40, f"{_HERE}.training.transfer", (0, 1, 2), True
+    ),
     "inference-scale": Study("Which scale at test?", 30, "benchmarks.inference_scale"),
 }
 
@@ -133,9 +135,14 @@ def run_study(name: str, root: Path | None = None, again: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     result = resolve_name(f"{study.module}:study")(root or runs.data_root(params.check()), folder)
-    seconds, machine = round(time.monotonic() - begun, 1), environment()
     command = f"make studies STUDY={name}" + (f" ROOT={root.name}" if root else "")
-    document = {"study": name, "command": command, "seeds": study.seeds}
-    document |= {"commit": machine.pop("commit"), "seconds": seconds, "machine": machine}
-    write_json(path, document | {"result": result})
+    write_json(path, document(name, command, study.seeds, time.monotonic() - begun, result))
     return path
+
+
+def document(name: str, command: str, seeds, seconds: float, result) -> dict:
+    """A result in the form that ``book/measured`` holds, see `read_study`."""
+    machine = environment()
+    known = {"study": name, "command": command, "seeds": list(seeds)}
+    known |= {"commit": machine.pop("commit"), "seconds": round(seconds, 1), "machine": machine}
+    return known | {"result": result}

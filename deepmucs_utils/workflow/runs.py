@@ -44,7 +44,7 @@ def state(files) -> str:
     return digest.hexdigest()[:8]
 
 
-def _code_state(*folders):
+def code_state(*folders):
     """The state of some folders of the package: code, tables and configurations."""
     package = Path(deepmucs_utils.__file__).parent
     files = [file for folder in folders for file in (package / folder).rglob("*.*")]
@@ -53,7 +53,7 @@ def _code_state(*folders):
 
 def out_dir(p: Parameters) -> Path:
     """The folder of runs and sets that parameters ``p`` mean; see the module's text."""
-    return p.out_dir or params.cache() / f"trial-{_code_state(*CODE)}"
+    return p.out_dir or params.cache() / f"trial-{code_state(*CODE)}"
 
 
 def run_folder(p: Parameters) -> Path:
@@ -114,7 +114,7 @@ def data_root(p: Parameters) -> Path:
     """The LIVECell root that parameters ``p`` mean; the phantom is written when first needed."""
     if p.data_root is not None:
         return p.data_root
-    return phantom(params.cache() / f"phantom-{_code_state('phantom')}")
+    return phantom(params.cache() / f"phantom-{code_state('phantom')}")
 
 
 def phantom(folder: Path, seed: int = 0) -> Path:

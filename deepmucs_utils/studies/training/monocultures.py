@@ -82,7 +82,7 @@ def write_monocultures(
         LIVECell or its phantom.
     out : path-like
         Folder of the set; must not exist.
-    split : {"train", "val", "test"}
+    split : {"train", "val", "test"}, or a sequence of them
     windows : Windows, optional
         Default all images, whole.
     cultures : sequence of str, optional
@@ -106,17 +106,19 @@ def write_monocultures(
     livecell, out, windows = LiveCell(root), Path(out), windows or Windows()
     if out.exists():
         raise DeepMuCSError(f"{out}: exists already; take another folder or remove this one.")
-    images = read_images(livecell, split, cache)
+    splits = (split,) if isinstance(split, str) else split
+    images = pd.concat([read_images(livecell, each, cache) for each in splits], ignore_index=True)
     donors = images["file_name"].isin([] if without is None else _donors(without))
     wanted = images["culture"].isin(CULTURE_NAMES if cultures is None else cultures)
     kept = images[~donors & (images["cells"] > 0) & wanted]
     if kept.empty:
         raise DeepMuCSError(
-            f"{livecell.annotation_file(split)}: none of the {len(images)} images of the {split} "
-            f"split is left{' that gave no donor' if donors.any() else ''}; take a root with more "
+            f"{livecell.root}: none of the {len(images)} images of {' and '.join(splits)} "
+            f"is left{' that gave no donor' if donors.any() else ''}; take a root with more "
             f"images{', or compose a smaller set' if donors.any() else ''}."
         )
-    cells = dict(iter(read_index(livecell, split, cache).groupby("image_id")))
+    cells = pd.concat([read_index(livecell, each, cache) for each in splits])
+    cells = dict(iter(cells.groupby("file_name")))
     recipe = {"set": "monocultures", "split": split, "window": windows.size, "seed": windows.seed}
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as partial:
@@ -151,7 +153,7 @@ def _write_images(folder, livecell, windows, cells):
         entry = {"id": number, "file_name": name, "height": one["h"], "width": one["w"]}
         block = f"{one['culture']} {one['well']}"
         images.append(entry | {"block": block, "source": one["file_name"]})
-        own = cells[one["image_id"]]
+        own = cells[one["file_name"]]
         for segmentation, crowd in zip(segmentations(own), own["iscrowd"], strict=True):
             whole = decode(segmentation, (one["height"], one["width"]))
             code, area = rle.encode(np.asfortranarray(whole[inside], np.uint8)), whole[inside].sum()
