@@ -117,13 +117,14 @@ def data_root(p: Parameters) -> Path:
     return phantom(params.cache() / f"phantom-{code_state('phantom')}")
 
 
-def phantom(folder: Path, seed: int = 0) -> Path:
-    """A phantom of the default size in a folder; written when first needed."""
+def phantom(folder: Path, seed: int = 0, images: int | None = None) -> Path:
+    """A phantom of all cultures in a folder, by default of the default size; written when first
+    needed."""
     from deepmucs_utils.phantom.write import write_phantom
 
     with alone(folder):
         if not folder.is_dir():
-            write_phantom(folder, seed=seed, jobs=os.cpu_count())
+            write_phantom(folder, images, seed=seed, jobs=os.cpu_count())
     return folder
 
 

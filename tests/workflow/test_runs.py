@@ -62,6 +62,12 @@ def test_the_trial_folder_has_another_name_when_the_code_of_a_run_is_another(tmp
     assert names[0] == names[1] != names[2]
 
 
+@pytest.mark.parametrize(("split", "least"), [("val", 6), ("test", 12)])
+def test_the_default_phantoms_sets_have_blocks_enough_for_intervals(trial, split, least):
+    recipe = json.loads((runs.compose(trial, split) / "recipe.json").read_text())
+    assert recipe["bank"]["blocks"] >= least
+
+
 def test_results_tell_parameters_sets_metrics_machine_and_time(trial):
     results = json.loads((runs.run_folder(trial) / "results.json").read_text())
     assert results["parameters"]["set_name"] == "Demo40"

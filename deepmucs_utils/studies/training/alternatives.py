@@ -23,18 +23,20 @@ from deepmucs_utils.workflow import params, runs
 
 SHARE = 4  # an alternative is trained for a quarter of the run's iterations
 SPARE_SEED = 1  # of the phantom that gives no donors; the phantom itself has 0
+SPARE_IMAGES = 4  # of each culture and split: 128 windows of a demo set's size, for 78 scenes
 
 
 def real_scenes(p: params.Parameters) -> Path:
     """Monoculture images that gave no cell to the run's test set: as many windows as it has images.
 
-    They are the root's own test images. The phantom has so few that all of them give cells, so
+    They are the root's own test images. The phantom has so few that most of them give cells, so
     there a second phantom is drawn. The windows have the size of the run's images.
     """
     if p.data_root is not None:
         return _windows(p, "test", p.data_root, runs.compose(p, "test"))
     root = runs.data_root(p)
-    return _windows(p, "test", runs.phantom(root.with_name(f"{root.name}-spare"), SPARE_SEED))
+    spare = runs.phantom(root.with_name(f"{root.name}-spare"), SPARE_SEED, SPARE_IMAGES)
+    return _windows(p, "test", spare)
 
 
 def monocultures(p: params.Parameters, split: str = "train") -> Path:

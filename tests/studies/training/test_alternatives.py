@@ -90,7 +90,7 @@ def test_on_the_phantom_real_scenes_come_from_a_second_phantom(small, tmp_path, 
     monkeypatch.setattr(runs, "data_root", lambda p: tmp_path / "phantom")
     monkeypatch.setattr(runs, "compose", lambda p, split: own)
 
-    def write(folder, seed, jobs):
+    def write(folder, images, seed, jobs):
         seen.update(folder=folder, seed=seed)
         return write_phantom(folder, images=1, cultures=["A172", "SkBr3"], seed=seed, jobs=1)
 
