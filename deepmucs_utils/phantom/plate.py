@@ -92,7 +92,7 @@ def default_images(split: str) -> int:
 
 
 def _shot(split, culture, index, images):
-    """One of several images of a culture in a split: time goes on from each to the next."""
+    """One of several images of a culture in a split, in the order of time."""
     visit, well = divmod(index, WELLS[split])
     visits = -(-images // WELLS[split])
     place = visit % min(-(-visits // VISITS), PLACES)
