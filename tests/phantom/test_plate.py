@@ -74,3 +74,19 @@ def test_another_name_gives_another_image(change):
         for of in (shot, shot | change)
     )
     assert (one != other).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "same"), [({"hours": 50}, True), ({"crop": 2}, False), ({"well": "A2"}, False)]
+)
+def test_a_place_has_one_stream_of_random_numbers_at_all_times(change, same, monkeypatch):
+    def draw(culture, time, density, size, place, rng):
+        return place.random(), rng.random()
+
+    monkeypatch.setattr("deepmucs_utils.phantom.plate.draw_image", draw)
+    shot = {"well": "A1", "position": 1, "crop": 1, "hours": 10}
+    one, other = (
+        Shot("train", PHANTOM_CULTURES[6], **of).draw(1.0, (96, 128), seed=2)
+        for of in (shot, shot | change)
+    )
+    assert (one[0] == other[0]) == same and one[1] != other[1]
