@@ -10,6 +10,7 @@ The score is average precision at an IoU of 0.5, counting up to 2,000 detections
 
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import LABELS
-from deepmucs_utils.data.livecell import LiveCell
+from deepmucs_utils.data.livecell import LiveCell, read_images
 from deepmucs_utils.evaluation.matching import Matched
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.evaluation.records import one_class, read_ground_truth, read_predictions
@@ -125,11 +126,13 @@ def _phantom(out, images, jobs):
 
 def _windows(out, root, splits, number=None):
     """Windows of a root with all cells in one class, written unless they are there."""
-    state = runs.state(root.annotation_file(split) for split in splits)
-    name = "-".join([root.root.name, *splits, *([str(number)] if number else []), state])
-    folder = out / "sets" / name
+    cache, files = params.cache(), [root.annotation_file(split) for split in splits]
+    for split in splits:
+        files += map(root.image_path, read_images(root, split, cache)["file_name"])
+    size = [str(number)] if number else []
+    folder = out / "sets" / "-".join([root.root.name, *splits, *size, runs.state(files)])
     if not folder.is_dir():
-        write_monocultures(root.root, folder, splits, Windows(WINDOW, number), cache=params.cache())
+        write_monocultures(root.root, folder, splits, Windows(WINDOW, number), cache=cache)
     truth = read_ground_truth(folder)
     if len(truth["categories"]) > 1:
         write_json(folder / "annotations.json", one_class(truth, [])[0], indent=None)
@@ -139,7 +142,8 @@ def _windows(out, root, splits, number=None):
 def _run(work, jobs):
     """Do the trainings, and say what each one reached."""
     scores = []
-    with parallel_config("loky", inner_max_num_threads=1):
+    with warnings.catch_warnings(), parallel_config("loky", inner_max_num_threads=1):
+        warnings.filterwarnings("ignore", "A worker stopped")  # it is replaced: torch keeps memory
         done = Parallel(jobs, return_as="generator_unordered")(work)
         for own in tqdm(done, "trainings", len(work), disable=None):
             scores += own
@@ -254,7 +258,7 @@ def as_text(found) -> str:
     columns = {}
     for task in ("boxes", "masks"):
         values = zip(rows[task], rows[f"{task}_least"], rows[f"{task}_most"], stars, strict=True)
-        rows[task] = ["{:.1f} ({:.1f} to {:.1f}){}".format(*of) for of in values]
+        rows[task] = ["{:.1f} ({:.1f}–{:.1f}){}".format(*of) for of in values]
     for name, own in rows.groupby("training", sort=False):
         own = own.set_index("culture")
         columns.setdefault(("", "cells"), own["cells"])

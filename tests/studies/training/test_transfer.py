@@ -148,4 +148,4 @@ def test_the_table_has_means_ranges_and_the_ratio_to_the_ceiling():
     found = {"seeds": [0, 1], "result": {"root": "a", "split": "test", "iterations": 5}}
     found["result"]["scores"] = scores
     text = as_text(found)
-    assert "30.0 (20.0 to 40.0)" in text and "2 trainings of 5 iterations" in text
+    assert "30.0 (20.0–40.0)" in text and "2 trainings of 5 iterations" in text
