@@ -49,6 +49,12 @@ STUDIES = {
         "Is the phantom like LIVECell?", 2, f"{_HERE}.phantom.comparison", ()
     ),
     "difficulty": Study("Are the cultures distinguishable?", 5, f"{_HERE}.phantom.difficulty"),
+    "phantom-critics": Study(
+        "Is the phantom distinguishable from LIVECell?",
+        20,
+        f"{_HERE}.phantom.critics",
+        livecell=True,
+    ),
     "realism": Study("Are composites distinguishable?", 20, f"{_HERE}.realism.study"),
     "interaction-power": Study(
         "Level and power of the interaction test?",

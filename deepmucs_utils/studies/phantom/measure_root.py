@@ -82,10 +82,7 @@ def measure_root(root, splits=SPLITS, cache=CACHE, jobs=2, measure=measure_image
     ]
     if not tasks:
         raise DeepMuCSError(f"{root}: no annotated image in {', '.join(splits)}; expected some.")
-    work = (
-        delayed(_measure_one)(measure, livecell, name, segmentations(cells))
-        for name, cells in tasks
-    )
+    work = (delayed(measure)(livecell.image(name), segmentations(one)) for name, one in tasks)
     found = Parallel(n_jobs=jobs, return_as="generator")(work)
     found = tqdm(found, "measure", len(tasks), unit="image", disable=None)
     cells, images, edges = [], [], []
@@ -98,10 +95,6 @@ def measure_root(root, splits=SPLITS, cache=CACHE, jobs=2, measure=measure_image
     columns = ["culture", *map(str, STEPS)]
     profiles = _pool_profiles(pd.DataFrame(edges, columns=columns), images["culture"].unique())
     return Measurement(summarise(cells, images, profiles), profiles, cells)
-
-
-def _measure_one(measure, livecell, name, cells):
-    return measure(livecell.image(name), cells)
 
 
 def _pool_profiles(edges, cultures):

@@ -15,7 +15,8 @@ def root(tmp_path_factory):
 
 
 def test_a_crop_shows_one_cell_and_nothing_around_it(root, tmp_path):
-    crops, labels = read_crops(root, "train", 10, np.random.default_rng(0), tmp_path)
+    crops, cells = read_crops(root, "train", 10, np.random.default_rng(0), tmp_path)
+    labels = cells["culture"].to_numpy()
     assert crops.shape == (len(labels), SIDE, SIDE)
     assert set(labels) == {"A172", "SkBr3"}
     shown = (crops != 0).sum((1, 2))
