@@ -258,7 +258,8 @@ def as_text(found) -> str:
     columns = {}
     for task in ("boxes", "masks"):
         values = zip(rows[task], rows[f"{task}_least"], rows[f"{task}_most"], stars, strict=True)
-        rows[task] = ["{:.1f} ({:.1f}–{:.1f}){}".format(*of) for of in values]
+        form = "{:.1f} ({:.1f}–{:.1f}){}" if len(found["seeds"]) > 1 else "{0:.1f}{3}"
+        rows[task] = [form.format(*of) for of in values]
     for name, own in rows.groupby("training", sort=False):
         own = own.set_index("culture")
         columns.setdefault(("", "cells"), own["cells"])
