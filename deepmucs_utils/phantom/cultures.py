@@ -4,10 +4,9 @@ A culture is a mixture of cell states that shifts with time, from sparse to conf
 LIVECell are two tables beside this module: ``cultures.csv`` has one row per culture and
 ``states.csv`` one row per state, with the columns of `PhantomCulture` and `State`.
 
-The numbers were set so that `deepmucs measure` of the phantom agrees with the package's table of
-genuine LIVECell statistics (`studies.phantom.reference`); that table, not these, is the source.
-It has only estimates for BV2, which follows them and published descriptions: round, phase-bright
-cells of 8 to 10 µm with some spindle-shaped ones.
+The numbers were fitted by eye and to statistics of the train and val images of a sample of LIVECell
+(Edlund et al., Nature Methods 18 (2021) 1038, CC BY-NC 4.0). BV2, of which no annotated image was
+at hand, follows two images without annotations.
 """
 
 import ast
@@ -18,50 +17,84 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class State:
-    """One state of a culture's cells: rounded, spread, in a sheet, dead fragment.
+    """One state of a culture's cells: spread, in a sheet, spindle-shaped, rounded, dying.
+
+    Lengths are in pixels of the image, phases in radians.
 
     Parameters
     ----------
-    form : {"round", "smooth", "polygon", "neurite", "blebs"}
-        Kind of outline, see `deepmucs_utils.phantom.outlines`.
-    area : float
-        Median area of the mask of a lone cell, px².
-    phase : float
-        Largest phase without organelles, radians.
-    texture : float
-        Standard deviation of the phase of fine structure, radians.
-    dots : float
-        Phase of organelles that show as single dots, radians.
     share : tuple of float
         Weight among the states when the culture is sparse, and when it is confluent.
+    area : float
+        Median area of the mask of a lone cell, px².
     spread : float
         Standard deviation of the logarithm of the area.
     aspect : float
         Median ratio of length to width.
-    edge : float
-        Width over which a flat cell rises from its edge, px; 0 for the cap of a rounded cell.
+    corners : float
+        Mean number of tips; 0 for an oval.
+    pull : float
+        How far the sides between tips are drawn in: 0 straight, 1 to the centre.
+    wave : float
+        Amplitude of the outline's slow waves, as a share of the radius.
+    ruffle : float
+        Amplitude of its fine waves, px.
+    processes : float
+        Mean number of thin processes.
+    reach : float
+        Their mean length, in cell radii.
+    ball : float
+        Phase of the cap of a rounded cell; 0 for spread cells.
+    height : float
+        Phase of the lamella.
+    taper : float
+        Distance over which the lamella rises from its free edge.
+    body : float
+        Phase of the thick middle around the nucleus.
+    nucleus : float
+        Radius of the nucleus as a share of the cell's; 0 for none.
+    clear : float
+        How much the nucleus stands out: its edge, and the grains that spare it.
+    nucleoli : float
+        Phase of nucleoli.
+    grain : float
+        Phase of the granules around the nucleus.
+    thin : float
+        Distance from the nucleus over which granules thin out, in cell radii.
+    fine : float
+        Standard deviation of the phase of the cytoplasm's fine grain.
+    margin : float
+        Phase of the thickened, ruffled margin.
     contact : float
-        Height of the line along which cells touch, as a share of the cells' height: negative for
-        a furrow, which is bright, positive for a ridge.
-    hairs : float
-        Number of thin processes (filopodia, retraction fibres), which are not annotated.
+        Depth of the groove where cells meet, as a phase; negative for a ridge.
     hand : float
-        Standard deviation of the error of the annotated outline, px: annotators draw faint edges
-        less exactly than bright ones.
+        Standard deviation of the error of the annotated outline: annotators draw faint edges less
+        exactly than bright ones.
     """
 
-    form: str
-    area: float
-    phase: float
-    texture: float
-    dots: float
     share: tuple[float, float]
+    area: float
     spread: float = 0.4
     aspect: float = 1.5
-    edge: float = 1.5
-    contact: float = -0.4
-    hairs: float = 0.0
-    hand: float = 1.2
+    corners: float = 0.0
+    pull: float = 0.0
+    wave: float = 0.1
+    ruffle: float = 0.0
+    processes: float = 0.0
+    reach: float = 1.0
+    ball: float = 0.0
+    height: float = 0.15
+    taper: float = 1.5
+    body: float = 0.2
+    nucleus: float = 0.4
+    clear: float = 0.5
+    nucleoli: float = 0.3
+    grain: float = 0.2
+    thin: float = 0.5
+    fine: float = 0.05
+    margin: float = 0.05
+    contact: float = 0.1
+    hand: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -76,16 +109,21 @@ class PhantomCulture:
     cover : tuple of float
         Share of the image that cells cover at the first and the last time.
     colony : float
-        Probability that a cell is placed against an earlier one instead of anywhere, at the last
-        time; a third of it at the first.
+        Share of cells that grow in colonies instead of anywhere.
+    colonies : float
+        Mean number of colonies in an image of LIVECell's size.
     crowding : float
-        Smallest distance of two centres as a share of the sum of their radii.
-    sheet : int
-        Width up to which gaps between cells close, px; 0 for cells that stay apart.
-    grain : float
-        Radius (standard deviation) of organelles, px.
-    specks : float
+        Least distance of two centres as a share of the sum of their radii.
+    fill : float
+        How far neighbours grow into gaps between them: 1 keeps the outlines, 1.5 makes a sheet.
+    above : float
+        Share of cells that lie over others instead of sharing borders with them.
+    size : float
+        Radius (standard deviation) of granules, px.
+    debris : float
         Mean number of specks of debris in an image of LIVECell's size.
+    halo, focus : float
+        Optics: width of the halo, px; defocus, from −1 to 1.
     noise : tuple of float
         Standard deviation (grey levels), autocorrelation at lag 1 along x and along y.
     """
@@ -94,10 +132,14 @@ class PhantomCulture:
     states: tuple[State, ...]
     cover: tuple[float, float] = (0.08, 0.3)
     colony: float = 0.7
+    colonies: float = 10.0
     crowding: float = 0.7
-    sheet: int = 0
-    grain: float = 0.5
-    specks: float = 20.0
+    fill: float = 1.1
+    above: float = 0.05
+    size: float = 0.55
+    debris: float = 20.0
+    halo: float = 1.2
+    focus: float = 0.0
     noise: tuple[float, float, float] = (1.1, 0.1, 0.2)
 
 

@@ -1,14 +1,14 @@
-"""One image of the phantom: cells laid out, imaged, annotated."""
+"""One image of the phantom."""
 
-import cv2
 import numpy as np
 
-from deepmucs_utils.phantom.layout import annotate, arrange
+from deepmucs_utils.phantom.annotate import annotate
+from deepmucs_utils.phantom.layout import SCALE, arrange
 from deepmucs_utils.phantom.optics import GREY, camera_noise, phase_contrast
 from deepmucs_utils.phantom.phase import add_debris, cell_phase
 
-SIZE = (520, 704)  # LIVECell's images, px
-LEAST_AREA = 40  # px²; smaller remainders are not annotated
+CONTRAST = 0.12  # standard deviation, over images, of the logarithm of the contrast
+FOCUS = 0.25  # the same of the focus
 
 
 def draw_image(culture, time, density, size, place, rng):
@@ -24,9 +24,9 @@ def draw_image(culture, time, density, size, place, rng):
     size : tuple of int
         Height and width, px.
     place : numpy.random.Generator
-        Of the place on the plate: equal for all images of it, whatever their time.
+        Seeded by the place in the well: a later time shows the same cells grown, and more.
     rng : numpy.random.Generator
-        Of this image.
+        For all that is of this image only.
 
     Returns
     -------
@@ -36,20 +36,11 @@ def draw_image(culture, time, density, size, place, rng):
     """
     low, high = culture.cover
     cover = min(density * (low + (high - low) * time), 0.95)
-    layout = arrange(culture, cover, time, size, place)
+    layout = arrange(culture, cover, time, size, place, rng)
     phase = cell_phase(culture, layout, rng)
-    specks = culture.specks * size[0] * size[1] / (SIZE[0] * SIZE[1])
-    add_debris(phase, layout.label, rng.poisson(specks), rng)
-    grey = GREY + phase_contrast(phase) + camera_noise(size, *culture.noise, rng)
-    cells = enumerate(zip(layout.windows(), layout.states, strict=True), 1)
-    polygons = [
-        annotate(layout.label, number, window, culture.states[state].hand, rng)
-        for number, (window, state) in cells
-        if window is not None
-    ]
-    polygons = [
-        part
-        for part in polygons
-        if part is not None and cv2.contourArea(part.astype(np.float32)) >= LEAST_AREA
-    ]
-    return np.rint(grey).clip(0, 255).astype(np.uint8), polygons
+    add_debris(phase, culture.debris, rng)
+    focus = culture.focus + FOCUS * rng.standard_normal()
+    contrast = phase_contrast(phase, SCALE, culture.halo, focus)
+    contrast *= np.exp(CONTRAST * rng.standard_normal())
+    grey = GREY + contrast + camera_noise(size, *culture.noise, rng)
+    return np.rint(grey).clip(0, 255).astype(np.uint8), annotate(culture, layout, rng)

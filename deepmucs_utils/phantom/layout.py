@@ -1,9 +1,9 @@
-"""Where phantom cells lie, and how they are annotated.
+"""Where phantom cells lie and which pixels each one has.
 
-Each cell is drawn as an outline and claims the pixels where it is deepest, relative to its own
-greatest depth. So a lone cell keeps its outline, and cells that meet share one border, as in a
-sheet. The annotated outline lies outside the bright rim, as in LIVECell, with the small errors of
-manual annotation.
+Colonies grow from fixed places: with time their cells move outwards and more appear. Cells that
+come too near push one another apart. Each cell has a level, 0 in its centre and 1 at its outline.
+Where outlines overlap, a pixel belongs to the cell with the lower level, so cells in a sheet share
+borders and lone cells keep their outlines. A second layer holds the cells that lie over others.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,36 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy.ndimage import find_objects
+from scipy.spatial import cKDTree
 
-from deepmucs_utils.phantom.outlines import draw_hairs, draw_outline
+from deepmucs_utils.phantom.outlines import ANGLES, DIRECTIONS, processes, radii
 
-INSET = 2.1  # px from the cell to its annotated outline, which lies beyond the bright rim
-STROKE = 6  # vertices over which the error of a drawn outline changes
-TOLERANCE = 0.35  # px, simplification of the annotated outline
-TRIALS = 30  # for the centre of one cell
-MOST_MISSES = 40  # cells in a row without a free place, after which an image is full
+SCALE = 2  # pixels of a layout per pixel of the image
+INSET = 1.6  # px from a cell to its annotated outline, which lies beyond the bright rim
+PUSHES = 14  # rounds in which cells move apart
+SIZE = (520, 704)  # LIVECell's images, px; numbers per image refer to it
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Cells that share borders, `SCALE` pixels per pixel of the image.
+
+    Parameters
+    ----------
+    label : ndarray of int32, shape (height, width)
+        1 + the cell's index; 0 outside cells.
+    nuclear : ndarray of float32, same shape
+        Distance from the centre of the cell's nucleus in nuclear radii.
+    far : ndarray of float32, same shape
+        Distance from the cell's centre in cell radii.
+    process : ndarray of bool, same shape
+        Where a thin process is.
+    """
+
+    label: np.ndarray
+    nuclear: np.ndarray
+    far: np.ndarray
+    process: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -27,24 +49,31 @@ class Layout:
 
     Parameters
     ----------
-    label : ndarray of int32, shape (height, width)
-        1 + the cell's index in ``states``; 0 outside cells.
+    layers : tuple of Layer
     states : ndarray of int, shape (n,)
         Index of each cell's state in its culture's ``states``.
-    hairs : list of ndarray of float, shape (n, 2)
-        Thin processes outside the cells' pixels, as lines ``(x, y)``, px.
+    radius : ndarray of float, shape (n,)
+        px of the image.
+    nuclei : ndarray of float, shape (n, 3)
+        Centre ``x, y`` and radius of each cell's nucleus, px of the image.
     """
 
-    label: np.ndarray
+    layers: tuple[Layer, ...]
     states: np.ndarray
-    hairs: list[np.ndarray]
+    radius: np.ndarray
+    nuclei: np.ndarray
 
     def windows(self):
-        """Each cell's bounding box, as slices of the rows and columns; None without pixels."""
-        return find_objects(self.label, len(self.states))
+        """For each cell its layer and bounding box; None where nothing of it is left."""
+        found = [None] * len(self.states)
+        for layer in self.layers:
+            for number, window in enumerate(find_objects(layer.label)):
+                if window is not None:
+                    found[number] = layer, window
+        return found
 
 
-def arrange(culture, cover, time, size, rng):
+def arrange(culture, cover, time, size, place, rng):
     """Place cells of a culture until they cover a share of the image.
 
     Parameters
@@ -53,184 +82,198 @@ def arrange(culture, cover, time, size, rng):
     cover : float
         Share of pixels to cover.
     time : float
-        From 0 (sparse) to 1 (confluent): mixes the states.
+        From 0 (sparse) to 1 (confluent): mixes the states and spreads the colonies.
     size : tuple of int
         Height and width, px.
+    place : numpy.random.Generator
+        Seeded by the place in the well: where its colonies and cells are at any time.
     rng : numpy.random.Generator
+        For the shapes at this time.
 
     Returns
     -------
     Layout
     """
-    label, depth = np.zeros(size, np.int32), np.zeros(size, np.float32)
+    states, radius, centres = _settle(culture, cover, time, size, place)
+    kinds = [culture.states[kind] for kind in states]
+    balls = np.array([state.ball > 0 for state in kinds], bool)
+    above = rng.random(len(states)) < np.where(balls, 0.1, culture.above)
+    warp = _warp(size, float(np.median(radius)) if len(radius) else 10.0, rng)
+    canvases = [_Canvas(size, warp) for _ in range(1 + above.any())]
+    nuclei = np.empty((len(states), 3))
+    for number, state in enumerate(kinds):
+        nuclei[number] = canvases[int(above[number])].draw(
+            number + 1, state, centres[number], radius[number], culture.fill, rng
+        )
+    layers = tuple(canvas.layer() for canvas in canvases)
+    return Layout(layers, states, radius, nuclei)
+
+
+def _settle(culture, cover, time, size, place):
+    """States, radii (px) and centres ``(x, y)`` of an image's cells."""
+    height, width = size
+    field = height * width / (SIZE[0] * SIZE[1])
+    most = int(3 * height * width / min(state.area for state in culture.states)) + 8
+    colonies = max(1, place.poisson(culture.colonies * field))
+    homes = place.uniform((0, 0), (width, height), (colonies, 2))
+    weight = place.gamma(1.2, 1.0, colonies)
+    shape = place.normal(0, 0.22, (colonies, 3, 2))
+    draws, sizes = place.random((most, 6)), place.standard_normal(most)
     weights = np.array([(1 - time) * s.share[0] + time * s.share[1] for s in culture.states])
-    crowd = _Crowd(size, culture.colony * (1 + 2 * time) / 3, culture.crowding, rng)
-    states, hairs = [], []
-    covered, misses = 0.0, 0
-    while covered < cover * label.size and misses < MOST_MISSES:
-        kind = int(rng.choice(len(weights), p=weights / weights.sum()))
-        state = culture.states[kind]
-        area = state.area * np.exp(state.spread * rng.standard_normal())
-        radius = max(np.sqrt(area / np.pi), 3.5)
-        centre = crowd.place(radius)
-        if centre is None:
-            misses += 1
-            continue
-        misses = 0
-        parts = [part + centre for part in draw_outline(state, max(radius - INSET, 2.0), rng)]
-        hairs += draw_hairs(parts[0], centre, rng.poisson(state.hairs), rng)
-        states.append(kind)
-        _claim(label, depth, parts, len(states))
-        covered += area * crowd.share_inside(centre, radius)
-    layout = Layout(label, np.array(states, int), hairs)
-    _drop_fragments(layout)
-    if culture.sheet:
-        _close_gaps(label, culture.sheet)
-    return layout
-
-
-class _Crowd:
-    """Centres and radii ``(x, y, radius)`` of the cells placed so far, px."""
-
-    def __init__(self, size, colony, crowding, rng):
-        self.size = np.array(size[::-1])
-        self.colony, self.crowding, self.rng = colony, crowding, rng
-        self.cells = np.empty((0, 3))
-
-    def place(self, radius):
-        """Choose a centre at a distance from the other cells, or None after `TRIALS`."""
-        rng, crowding, cells = self.rng, self.crowding, self.cells
-        near = len(cells) and rng.random() < self.colony
-        for _ in range(TRIALS):
-            if near:
-                x, y, other = cells[int(rng.integers(len(cells)))]
-                angle = rng.uniform(0, 2 * np.pi)
-                away = (other + radius) * rng.uniform(crowding, crowding + 0.12)
-                centre = np.array([x + away * np.cos(angle), y + away * np.sin(angle)])
-            else:
-                centre = rng.uniform(-radius / 2, self.size + radius / 2)
-            if ((centre <= -radius) | (centre >= self.size + radius)).any():
-                continue
-            gap = (cells[:, 0] - centre[0]) ** 2 + (cells[:, 1] - centre[1]) ** 2
-            if (gap >= (crowding * (cells[:, 2] + radius)) ** 2).all():
-                self.cells = np.vstack([cells, [*centre, radius]])
-                return centre
-        return None
-
-    def share_inside(self, centre, radius):
-        """Share of a square round the cell that lies inside the image."""
-        sides = np.clip([centre - radius, centre + radius], 0, self.size)
-        return float(np.ptp(sides, axis=0).prod() / (4 * radius**2))
-
-
-def _claim(label, depth, parts, number):
-    """Draw a cell into ``label`` and ``depth``, in place."""
-    points = np.vstack(parts)
-    x0, y0 = np.floor(points.min(0)).astype(int) - 2
-    x1, y1 = np.ceil(points.max(0)).astype(int) + 3
-    drawn = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    for part in parts:
-        cv2.fillPoly(drawn, [np.rint((part - (x0, y0)) * 16).astype(np.int32)], 1, shift=4)
-    inner = cv2.distanceTransform(drawn, cv2.DIST_L2, 3)
-    inner /= max(inner.max(), 1)
-    top, left = max(y0, 0), max(x0, 0)
-    window = np.s_[top : max(y1, 0), left : max(x1, 0)]
-    height, width = label[window].shape
-    inner = inner[top - y0 :, left - x0 :][:height, :width]
-    won = inner > depth[window]
-    depth[window][won] = inner[won]
-    label[window][won] = number
-
-
-def _drop_fragments(layout):
-    """Keep each cell's largest piece only, in place: others may cut a thin process off."""
-    for number, window in enumerate(layout.windows(), 1):
-        if window is None:
-            continue
-        own = layout.label[window] == number
-        _, pieces, stats, _ = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=4)
-        largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-        layout.label[window][own & (pieces != largest)] = 0
-
-
-def _close_gaps(label, width):
-    """Let cells spread into gaps up to ``width`` px, in place, as in a sheet."""
-    covered = (label > 0).astype(np.uint8)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    gaps = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, disc) > 0
-    holes, stats = cv2.connectedComponentsWithStats((~gaps).astype(np.uint8))[1:3]
-    gaps = (gaps | (stats[:, cv2.CC_STAT_AREA] < 2 * width**2)[holes]) & (label == 0)
-    _, nearest = cv2.distanceTransformWithLabels(
-        1 - covered, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    states = np.searchsorted(np.cumsum(weights / weights.sum()), draws[:, 0]).clip(
+        max=len(weights) - 1
     )
-    owner = np.zeros(nearest.max() + 1, np.int32)
-    owner[nearest[label > 0]] = label[label > 0]
-    label[gaps] = owner[nearest[gaps]]
+    area, spread = np.array([(s.area, s.spread) for s in culture.states])[states].T
+    area = np.maximum(area * np.exp(spread * sizes), 50)
+    border = 2 * np.sqrt(np.median(area) / np.pi)
+    total = (height + border) * (width + border) / (height * width)
+    count = int(np.searchsorted(np.cumsum(area), cover * height * width * total)) + 1
+    states, area, draws = states[:count], area[:count], draws[:count]
+    radius = np.sqrt(area / np.pi)
+    free = draws[:, 5] >= culture.colony
+    home = np.searchsorted(np.cumsum(weight / weight.sum()), draws[:, 1]).clip(max=colonies - 1)
+    home[free] = -1
+    centres = draws[:, 2:4] * (width + border, height + border) - border / 2
+    for number in range(colonies):
+        own = home == number
+        if not own.any():
+            continue
+        angle = 2 * np.pi * draws[own, 2]
+        orders = np.arange(1, 4)[:, None]
+        lumps = shape[number, :, :1] * np.cos(orders * angle) + shape[number, :, 1:] * np.sin(
+            orders * angle
+        )
+        extent = np.sqrt(area[own].sum() / np.pi) * np.exp(lumps.sum(0)) * culture.crowding
+        out = (extent * np.sqrt(draws[own, 3]))[:, None]
+        centres[own] = homes[number] + out * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return states, radius, _push_apart(centres, radius, culture.crowding, draws[:, 4])
 
 
-def distance(region):
-    """Distance of each pixel of a region to the nearest pixel outside, px; float32.
-
-    Parameters
-    ----------
-    region : ndarray of bool, shape (height, width)
-    """
-    return cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5)
-
-
-def annotate(label, number, window, hand, rng):
-    """The annotation polygon of one cell: its pixels, and free ones up to `INSET` px away.
-
-    Parameters
-    ----------
-    label : ndarray of int32, shape (height, width)
-    number : int
-        The cell's label.
-    window : tuple of slice
-        The cell's bounding box, from `Layout.windows`.
-    hand : float
-        Standard deviation of the outline's error, px.
-    rng : numpy.random.Generator
-        For these errors.
-
-    Returns
-    -------
-    ndarray of float, shape (n, 2), or None
-        Vertices ``(x, y)`` in image coordinates, px; None if too little is left.
-    """
-    margin = int(np.ceil(INSET)) + 2
-    top, left = (max(side.start - margin, 0) for side in window)
-    nearby = label[top : window[0].stop + margin, left : window[1].stop + margin]
-    own = nearby == number
-    mask = own | ((distance(~own) <= INSET) & (nearby == 0))
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    contour = max(contours, key=len)
-    if len(contour) < 8:
-        return None
-    points = contour[:, 0].astype(float)
-    normal = _outwards(points)
-    error = hand * _closed_noise(len(points), rng)
-    x, y = np.rint(points + 2 * normal).astype(int).T
-    beyond = nearby[y.clip(0, nearby.shape[0] - 1), x.clip(0, nearby.shape[1] - 1)]
-    error[beyond > 0] = -0.3 * np.abs(error[beyond > 0])  # a border that two cells share is clear
-    error += 0.6  # from pixel centre to pixel edge, and the margin that annotators leave
-    points = (np.roll(points, 1, 0) + 2 * points + np.roll(points, -1, 0)) / 4  # no pixel steps
-    points = points + normal * error[:, None] + (left + 0.5, top + 0.5)
-    points = cv2.approxPolyDP(points.astype(np.float32), TOLERANCE, True)[:, 0].astype(float)
-    return points.clip(0, label.shape[::-1]) if len(points) >= 4 else None
+def _push_apart(centres, radius, crowding, jitter):
+    """Move centres that are nearer than a share of the sum of their radii apart."""
+    if len(centres) < 2:
+        return centres
+    for _ in range(PUSHES):
+        pairs = cKDTree(centres).query_pairs(2 * crowding * radius.max(), output_type="ndarray")
+        one, other = pairs.T
+        between = centres[other] - centres[one]
+        gap = np.hypot(*between.T) + 1e-3
+        lack = crowding * (radius[one] + radius[other]) * (0.9 + 0.25 * jitter[one]) - gap
+        near = lack > 0
+        push = between[near] * (0.5 * lack[near] / gap[near])[:, None]
+        for axis in (0, 1):
+            centres[:, axis] += np.bincount(other[near], push[:, axis], len(centres))
+            centres[:, axis] -= np.bincount(one[near], push[:, axis], len(centres))
+    return centres
 
 
-def _closed_noise(n, rng):
-    """Noise of unit variance round a closed line of ``n`` points, smooth over `STROKE` of them."""
-    waves = np.fft.rfft(rng.standard_normal(n))
-    waves *= np.exp(-((np.arange(len(waves)) * 2 * STROKE / n) ** 2))
-    noise = np.fft.irfft(waves, n)
-    return noise / max(noise.std(), 1e-9)
+def _warp(size, radius, rng):
+    """Coordinates ``x, y`` of a canvas's pixels (px of the image), bent so that borders curve."""
+    height, width = (SCALE * side for side in size)
+    x = np.arange(width, dtype=np.float32)[None] / SCALE
+    y = np.arange(height, dtype=np.float32)[:, None] / SCALE
+    scale = max(int(SCALE * radius * 1.2), 8)
+    bend = 0.12 * radius
+    return (
+        x + bend * smooth_noise((height, width), scale, rng),
+        y + bend * smooth_noise((height, width), scale, rng),
+    )
 
 
-def _outwards(points):
-    """Unit normals of a closed polygon that point out of it."""
-    tangent = np.roll(points, -3, 0) - np.roll(points, 3, 0)
-    normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
-    turn = np.sign(cv2.contourArea(points.astype(np.float32), oriented=True))
-    return turn * normal / np.maximum(np.hypot(*normal.T), 1e-9)[:, None]
+class _Canvas:
+    """A layer being drawn."""
+
+    def __init__(self, size, warp):
+        shape = tuple(SCALE * side for side in size)
+        self.x, self.y = warp
+        self.level = np.ones(shape, np.float32)
+        self.label = np.zeros(shape, np.int32)
+        self.nuclear = np.full(shape, 9, np.float32)
+        self.far = np.zeros(shape, np.float32)
+        self.process = np.zeros(shape, bool)
+
+    def draw(self, number, state, centre, radius, fill, rng):
+        """Draw one cell; centre and radius of its nucleus, px of the image."""
+        ball = state.ball > 0
+        table = radii(state, max(radius - INSET, 2.0), rng)
+        arms = processes(state, table, rng)
+        away, turn = 0.55 * np.sqrt(rng.random()) * (1 - state.nucleus), rng.uniform(0, 2 * np.pi)
+        side = int(turn / (2 * np.pi) * DIRECTIONS)
+        offset = away * table[side] * np.array([np.cos(turn), np.sin(turn)])
+        nucleus = max(state.nucleus * radius * np.exp(0.12 * rng.standard_normal()), 0.1)
+        if not ball:
+            table = table * np.float32(fill)
+        extent = max([table.max() + 0.4 * radius, *(np.abs(arm).max() for arm in arms)]) + 1
+        window = self._window(centre, extent)
+        if window is None:
+            return (*(centre + offset), nucleus)
+        x = self.x[window] - np.float32(centre[0])
+        y = self.y[window] - np.float32(centre[1])
+        distance, angle = cv2.cartToPolar(x, y)
+        edge = table[(angle * (DIRECTIONS / (2 * np.pi))).astype(np.int32) % DIRECTIONS]
+        level = distance / edge * (0.5 if ball else 1.0)
+        won = level < np.minimum(self.level[window], 0.5 if ball else 1.0)
+        if arms:
+            drawn = np.zeros(level.shape, np.uint8)
+            corner = np.array([window[1].start, window[0].start]) / SCALE
+            for arm in arms:
+                points = np.rint((arm + centre - corner) * (16 * SCALE)).astype(np.int32)
+                cv2.fillPoly(drawn, [points], 1, shift=4)
+            thin = (drawn > 0) & (self.level[window] > 0.35) & ~won & (level >= 1)
+            self.process[window][won] = False
+            self.process[window][thin] = True
+            level[thin] = 0.3
+            won |= thin
+        else:
+            self.process[window][won] = False
+        self.level[window][won] = level[won]
+        self.label[window][won] = number
+        self.far[window][won] = distance[won] / np.float32(radius)
+        moment = (table**2 * np.exp(2j * ANGLES)).sum() / (table**2).sum()
+        self.nuclear[window][won] = (
+            _elliptic(x[won] - offset[0], y[won] - offset[1], moment) / nucleus
+        )
+        return (*(centre + offset), nucleus)
+
+    def _window(self, centre, extent):
+        """Slices of the pixels around a centre; None outside the canvas."""
+        sides = []
+        for middle, length in zip(centre[::-1], self.level.shape, strict=True):
+            start = max(int(SCALE * (middle - extent)), 0)
+            stop = min(int(SCALE * (middle + extent)) + 1, length)
+            if stop <= start:
+                return None
+            sides.append(slice(start, stop))
+        return tuple(sides)
+
+    def layer(self):
+        """The finished layer: of each cell only its largest piece."""
+        for number, window in enumerate(find_objects(self.label), 1):
+            if window is None:
+                continue
+            own = self.label[window] == number
+            count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+                own.astype(np.uint8), connectivity=4
+            )
+            if count > 2:
+                largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+                self.label[window][own & (pieces != largest)] = 0
+        return Layer(self.label, self.nuclear, self.far, self.process)
+
+
+def _elliptic(x, y, moment):
+    """Distance from the origin, measured with an ellipse along a cell's second moment."""
+    tilt, stretch = np.angle(moment) / 2, 1 + min(abs(moment), 0.3)
+    along = np.cos(tilt) * x + np.sin(tilt) * y
+    across = np.cos(tilt) * y - np.sin(tilt) * x
+    return np.hypot(along / stretch, across * stretch)
+
+
+def smooth_noise(shape, scale, rng):
+    """Noise of unit variance that changes over ``scale`` pixels; float32."""
+    coarse = rng.standard_normal([side // scale + 4 for side in shape]).astype(np.float32)
+    height, width = shape
+    size = (width + 3 * scale, height + 3 * scale)
+    fine = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    y, x = rng.integers(scale, size=2)
+    return fine[scale + y : scale + y + height, scale + x : scale + x + width] * np.float32(1.2)

@@ -10,8 +10,11 @@ spread surrounds every cell with a bright halo. The wave in the image is
 with K the spread function of the ring and ζ² its transmission (Zernike 1942; Yin, Kanade and Chen,
 "Understanding the phase contrast optics to restore artifact-free microscopy images for
 segmentation", Medical Image Analysis 16 (2012) 1047, equations 1 to 9, where K is an Airy pattern;
-here K is a Gaussian, its main lobe). LIVECell's images have then been flattened: a local mean is
-subtracted, so that inside and outside of a cell have the same mean grey level.
+here K is a Gaussian, its main lobe). A little out of focus, light bends towards thick parts, in
+proportion to the phase's Laplacian (Teague, J. Opt. Soc. Am. 73 (1983) 1434). The image is formed
+on a finer grid than the camera's and integrated over its pixels. LIVECell's images have then been
+flattened: a local mean is subtracted, so that inside and outside of a cell have the same mean grey
+level.
 """
 
 import cv2
@@ -20,18 +23,25 @@ import numpy as np
 GREY = 128.0  # LIVECell's background, grey levels
 TRANSMISSION = 0.5  # ζ, amplitude that the ring passes
 GAIN = 100.0  # grey levels per unit of relative contrast
-HALO = 1.2  # px, standard deviation of K
-BLUR = 0.42  # px, standard deviation of the objective's spread
+BLUR = 0.25  # px, standard deviation of the objective's spread
 FLATTEN = 12.0  # px, standard deviation of the local mean
+DEFOCUS = 0.35  # px², factor of the Laplacian at a focus of 1
+STREAK = 0.35  # grey levels, standard deviation of the readout's diagonal streaks
 
 
-def phase_contrast(phase):
+def phase_contrast(phase, scale, halo, focus):
     """Image of a phase object in positive phase contrast.
 
     Parameters
     ----------
-    phase : ndarray of float32, shape (height, width)
+    phase : ndarray of float32, shape (scale * height, scale * width)
         φ, radians.
+    scale : int
+        Pixels of the phase map per pixel of the camera.
+    halo : float
+        Standard deviation of K, px of the camera.
+    focus : float
+        Defocus, from −1 to 1.
 
     Returns
     -------
@@ -39,16 +49,20 @@ def phase_contrast(phase):
         Grey levels relative to the background, flattened; no noise.
     """
     real, imaginary = np.cos(phase), np.sin(phase)
-    direct_real, direct_imaginary = blur(real, HALO), blur(imaginary, HALO)
+    direct_real, direct_imaginary = blur(real, halo * scale), blur(imaginary, halo * scale)
     real += TRANSMISSION * direct_imaginary - direct_real
     imaginary -= TRANSMISSION * direct_real + direct_imaginary
-    intensity = real**2 + imaginary**2
-    contrast = blur(intensity / TRANSMISSION**2 - 1, BLUR)
+    contrast = (real**2 + imaginary**2) / np.float32(TRANSMISSION**2) - 1
+    if focus:
+        contrast += np.float32(focus * DEFOCUS * scale**2) * cv2.Laplacian(phase, cv2.CV_32F)
+    contrast = blur(contrast, BLUR * scale)
+    size = (phase.shape[1] // scale, phase.shape[0] // scale)
+    contrast = cv2.resize(contrast, size, interpolation=cv2.INTER_AREA)
     return GAIN * (contrast - blur(contrast, FLATTEN))
 
 
 def camera_noise(shape, deviation, along_x, along_y, rng):
-    """Camera noise with different correlations along rows and columns.
+    """Camera noise with different correlations along rows and columns, and diagonal streaks.
 
     Parameters
     ----------
@@ -65,7 +79,11 @@ def camera_noise(shape, deviation, along_x, along_y, rng):
         Grey levels.
     """
     white = rng.standard_normal(shape, np.float32)
-    return deviation * cv2.sepFilter2D(white, cv2.CV_32F, _kernel(along_x), _kernel(along_y))
+    noise = cv2.sepFilter2D(white, cv2.CV_32F, _kernel(along_x), _kernel(along_y))
+    streak = np.eye(21, dtype=np.float32)[:, :: rng.choice((-1, 1))] / np.sqrt(np.float32(21))
+    streaks = cv2.filter2D(rng.standard_normal(shape, np.float32), -1, streak)
+    share = np.float32(STREAK / deviation)
+    return deviation * (np.sqrt(max(1 - share**2, 0)) * noise + share * streaks)
 
 
 def _kernel(correlation):

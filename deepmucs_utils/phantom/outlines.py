@@ -1,24 +1,14 @@
-"""Outlines of phantom cells, drawn around the origin.
-
-round     a disc with slight waves, for rounded and mitotic cells
-smooth    an ellipse with low harmonics, for cells that become polygons in a sheet
-polygon   corners joined by drawn-in sides, as of A172
-neurite   a small drawn-in body with thin tapering processes, as of SHSY5Y
-blebs     a heap of small discs: the remains of a dead cell
-"""
+"""Outlines of phantom cells: a radius for each direction, and thin processes."""
 
 import numpy as np
 
-POINTS = 48  # vertices of a wavy outline
-ANGLES = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
-WAVES = {"round": 0.025, "smooth": 0.09}  # amplitude by form, as a share of the radius
-# Most corners, variation of their distances and pull on the sides, by form.
-CORNERS = {"polygon": (7, 0.35, 0.35), "neurite": (5, 0.5, 0.65)}
-SIDE = np.linspace(0, 1, 8, endpoint=False)[:, None]  # positions along a drawn-in side
+DIRECTIONS = 256  # of a table of radii
+ANGLES = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
+WAVES = np.arange(2, 7)[:, None]  # orders of the slow waves
 
 
-def draw_outline(state, radius, rng):
-    """Draw the outline of one cell.
+def radii(state, radius, rng):
+    """Distance of a cell's edge from its centre, by direction.
 
     Parameters
     ----------
@@ -29,109 +19,90 @@ def draw_outline(state, radius, rng):
 
     Returns
     -------
-    list of ndarray of float, shape (n, 2)
-        Parts ``(x, y)``, px, whose union is the cell.
+    ndarray of float32, shape (DIRECTIONS,)
+        px, from the direction of the x axis towards y. The cell's long axis has a random direction.
     """
-    aspect = max(1 + (state.aspect - 1) * np.exp(0.5 * rng.standard_normal()), 1.0)
-    stretch = np.array([np.sqrt(aspect), 1 / np.sqrt(aspect)])
-    if state.form in WAVES:
-        parts = [_wavy(WAVES[state.form], rng) * stretch]
-    elif state.form in CORNERS:
-        parts = [_drawn_in(*CORNERS[state.form], rng) * stretch]
-    else:
-        parts = _heap(rng)
-    parts = [part * radius * np.sqrt(np.pi / _area(parts)) for part in parts]
-    if state.form == "neurite":
-        parts += _processes(parts[0], radius, rng)
     turn = rng.uniform(0, 2 * np.pi)
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return [part @ rotation for part in parts]
+    aspect = max(1 + (state.aspect - 1) * np.exp(0.5 * rng.standard_normal()), 1.0)
+    along = ANGLES - turn
+    table = 1 / np.hypot(np.cos(along) / aspect**0.5, np.sin(along) * aspect**0.5)
+    if state.corners:
+        table = table * _tips(max(2, rng.poisson(state.corners - 2) + 2), state.pull, turn, rng)
+    size = state.wave * rng.standard_normal((len(WAVES), 1)) * (2 / WAVES) ** 0.8
+    table = table * np.exp(
+        (size * np.cos(WAVES * ANGLES + rng.uniform(0, 2 * np.pi, (len(WAVES), 1)))).sum(0)
+    )
+    table *= radius / np.sqrt((table**2).mean())
+    if state.ruffle:
+        table += state.ruffle * _ruffle(rng) * rng.uniform(0.3, 1.5)
+    return np.maximum(table, 1.5).astype(np.float32)
 
 
-def draw_hairs(body, centre, count, rng):
-    """Thin processes, such as filopodia and retraction fibres, from the corners of a cell's body.
+def _tips(count, pull, turn, rng):
+    """Relative radius of a shape with tips at unequal distances and sides drawn in between."""
+    places = (np.arange(count) + rng.uniform(0.05, 0.65, count)) * 2 * np.pi / count
+    places = np.sort(places % (2 * np.pi))
+    length = np.exp(0.3 * rng.standard_normal(count))
+    following = np.append(places[1:], places[0] + 2 * np.pi)
+    width = following - places
+    side = np.searchsorted(places, (ANGLES - turn) % (2 * np.pi), side="right") - 1
+    along = (((ANGLES - turn - places[side]) % (2 * np.pi)) / width[side]).clip(0, 1)
+    low, high = length[side], length[(side + 1) % count]
+    # the chord between two tips in polar form, then drawn in further
+    span = np.minimum(width[side], 2.6)
+    chord = np.sin(span) / (np.sin(span * (1 - along)) / high + np.sin(span * along) / low)
+    amount = np.clip(pull * rng.uniform(0.4, 1.3, count), 0, 0.85)[side]
+    bow = 1 - amount * (4 * along * (1 - along)) ** 0.8
+    flat = low * (1 - along) + high * along
+    return np.where(width[side] < 2.6, np.abs(chord), flat * 0.6).clip(0.25, 2.5) * bow
+
+
+def _ruffle(rng):
+    """Fine waves of unit variance, strong on one part of the outline and weak on another."""
+    waves = np.fft.rfft(rng.standard_normal(DIRECTIONS))
+    order = np.arange(len(waves))
+    noise = np.fft.irfft(waves * np.exp(-(((order - 16) / 10.0) ** 2)) * (order > 4), DIRECTIONS)
+    where = 1 + np.cos(ANGLES + rng.uniform(0, 2 * np.pi))
+    return noise / noise.std() * where
+
+
+def processes(state, table, rng):
+    """Thin tapering processes that begin inside a cell.
 
     Parameters
     ----------
-    body : ndarray of float, shape (n, 2)
-        Outline ``(x, y)``, px.
-    centre : ndarray of float, shape (2,)
-    count : int
+    state : State
+    table : ndarray of float32, shape (DIRECTIONS,)
+        From `radii`.
     rng : numpy.random.Generator
 
     Returns
     -------
-    list of ndarray of float, shape (7, 2)
-        Lines that begin at the outline, px.
+    list of ndarray of float, shape (n, 2)
+        Closed polygons ``(x, y)`` around the cell's centre, px.
     """
-    arms = body - centre
-    reach = np.hypot(*arms.T)
-    starts = rng.choice(len(body), count, p=reach**4 / (reach**4).sum())
-    steps = np.linspace(0, 1, 7)
-    hairs = []
-    for start in starts:
-        bend = np.arctan2(*arms[start][::-1]) + rng.normal(0, 0.4) + rng.normal(0, 0.7) * steps
-        stride = rng.uniform(0.3, 0.9) * reach.mean() / len(steps)
-        hairs.append(centre + 0.9 * arms[start] + np.cumsum(_directions(bend) * stride, 0))
-    return hairs
+    found = []
+    radius = float(np.sqrt((table**2).mean()))
+    chance = table.astype(float) ** 4
+    chance /= chance.sum()
+    for _ in range(rng.poisson(state.processes)):
+        start = int(rng.choice(DIRECTIONS, p=chance))
+        length = radius * state.reach * rng.gamma(2.0, 0.5)
+        steps = np.linspace(0, 1, max(8, int(length / 2.5)))
+        curl = rng.normal(0, 0.5) * steps + np.cumsum(rng.normal(0, 0.9, len(steps))) / len(steps)
+        bend = ANGLES[start] + rng.normal(0, 0.2) + curl
+        stride = (length + 0.45 * table[start]) / len(steps)
+        path = 0.55 * table[start] * _unit(ANGLES[start]) + np.cumsum(_unit(bend) * stride, 0)
+        # wide where it leaves the cell, then thin, sometimes with a knob at its end
+        root, thin = 0.3 * radius * rng.uniform(0.6, 1.2), rng.uniform(0.3, 0.9)
+        half = thin + root * np.exp(-steps * (length + table[start]) / (0.55 * radius))
+        half = half + (rng.random() < 0.2) * 1.2 * np.exp(-(((steps - 0.93) / 0.06) ** 2))
+        half = half * np.minimum(1, 6 * (1.02 - steps))
+        side = _unit(bend)[:, ::-1] * (-1, 1) * half[:, None]
+        found.append(np.vstack([path + side, (path - side)[::-1]]))
+    return found
 
 
-def _directions(angles):
-    """Unit vectors ``(x, y)`` at angles in radians; shape (n, 2)."""
-    return np.stack([np.cos(angles), np.sin(angles)], 1)
-
-
-def _area(parts):
-    """Area of the parts by the shoelace formula; those of a heap overlap by about a half."""
-    outlines = [part.T for part in parts]
-    total = sum(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) for x, y in outlines) / 2
-    return total if len(parts) == 1 else 0.6 * total
-
-
-def _wavy(amplitude, rng):
-    """A disc of unit radius with low harmonics; shape (POINTS, 2)."""
-    order = np.arange(2, 8)[:, None]
-    size = amplitude * rng.standard_normal((6, 1)) * np.sqrt(2 / order)
-    waves = size * np.cos(order * ANGLES + rng.uniform(0, 2 * np.pi, (6, 1)))
-    return _directions(ANGLES) * np.clip(1 + waves.sum(0), 0.6, 1.5)[:, None]
-
-
-def _drawn_in(most, variation, pull, rng):
-    """Three or more corners at unequal distances, joined by sides drawn in towards the middle."""
-    corners = int(rng.integers(3, most + 1))
-    places = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) * 2 * np.pi / corners
-    reach = np.exp(variation * rng.standard_normal(corners)).clip(0.5, 2.6)
-    ends = _directions(places) * reach[:, None]
-    following = np.roll(ends, -1, 0)
-    # the sides of a triangle already pass near its middle: draw them in less
-    amount = pull * rng.uniform(0.3, 1.2, (corners, 1)) * min(1, (corners - 1) / 4)
-    middle = (ends + following) / 2 * (1 - amount)
-    a, m, b = ends[:, None], middle[:, None], following[:, None]
-    return ((1 - SIDE) ** 2 * a + 2 * SIDE * (1 - SIDE) * m + SIDE**2 * b).reshape(-1, 2)
-
-
-def _processes(body, radius, rng):
-    """One or two thin tapering processes that start at corners of a body."""
-    reach = np.hypot(*body.T)
-    chance = reach**6 / (reach**6).sum()
-    parts = []
-    for _ in range(int(rng.integers(1, 3))):
-        start = body[int(rng.choice(len(body), p=chance))]
-        direction = np.arctan2(start[1], start[0]) + rng.normal(0, 0.25)
-        steps = np.linspace(0, 1, 10)
-        bend = direction + rng.normal(0, 0.6) * steps + 0.2 * np.sin(steps * rng.uniform(3, 9))
-        stride = rng.uniform(0.8, 3.0) * radius / len(steps)
-        path = start * 0.85 + np.cumsum(_directions(bend) * stride, 0)
-        half = (1.4 - 1.1 * steps)[:, None] * min(radius / 8, 1.2)
-        normal = (_directions(bend)[:, ::-1] * (-1, 1)) * half
-        parts.append(np.vstack([path + normal, (path - normal)[::-1]]))
-    return parts
-
-
-def _heap(rng):
-    """Four to nine overlapping discs."""
-    circle, centre, discs = _directions(ANGLES[::4]), np.zeros(2), []
-    for _ in range(int(rng.integers(4, 10))):
-        discs.append(centre + circle * rng.uniform(0.25, 0.6))
-        centre = centre * 0.6 + rng.normal(0, 0.45, 2)
-    return discs
+def _unit(angles):
+    """Unit vectors ``(x, y)``."""
+    return np.stack([np.cos(angles), np.sin(angles)], -1)

@@ -1,29 +1,26 @@
-"""From the outlines of phantom cells to the phase by which they delay light.
+"""From the layout of phantom cells to the phase by which they delay light.
 
-A rounded cell is a cap. A spread cell is a plate with a thicker margin and a thicker nucleus in
-which nucleoli lie; cells that touch meet in a furrow. Organelles are small grains of higher phase,
-dense around the nucleus and few in it. Debris is small blobs, sharp or out of focus.
+A spread cell is a thin lamella that rises from its edge, a thick middle around the nucleus, the
+nucleus with nucleoli, granules that thin out away from it and spare it, a fine grain, a ruffled
+margin, and a groove where it meets another cell. A rounded cell is a cap. Debris is irregular.
 """
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from deepmucs_utils.phantom.layout import distance
+from deepmucs_utils.phantom.layout import SIZE, SCALE, smooth_noise
 from deepmucs_utils.phantom.optics import blur
 
+VARIATION = 0.3  # standard deviation, over cells, of the logarithm of each phase
 CAP = 0.65  # exponent of a rounded cell's height: 0.5 is a sphere, 1 a paraboloid
-NUCLEUS = 4.5  # px, radius of the nucleus of a spread cell, where the cell has room for it
-RING = 0.05  # height of the ring around the nucleus of a rounded cell, as a share of the cell's
-LIFT = 0.35  # height of the nucleus above the plate, as a share of the plate's
-MARGIN = 0.35  # height of the margin of a spread cell above the plate, as a share of the plate's
-VARIATION = 0.25  # standard deviation, over cells, of the logarithm of phase and texture
-DOTS = 0.06  # share of pixels with an organelle that shows as a dot
-COARSE = 1.3  # waves of thickness four times as wide as organelles, as a share of fine structure
-NUCLEOLI = 2.5  # of a spread cell
-SATURATION = 0.7  # radians, largest phase of organelles
-HAIR = 0.09  # radians, phase of a thin process
+EDGE = 0.45  # px, width of the nucleus's edge
+NUCLEUS = 0.08  # radians, phase of a clear nucleus above its surroundings
+GROOVE = 0.6  # px, standard deviation of a groove's profile
+GRANULES = 0.10  # per px² next to the nucleus
+NUCLEOLI = 2.6  # of a cell
+NUCLEOLUS = 0.9  # px, radius (standard deviation)
+SATURATION = 1.0  # radians, largest phase of granules
+DEBRIS = np.array([0.5, 0.8, 1.3])  # px, radii (standard deviations) of debris
 
 
 def cell_phase(culture, layout, rng):
@@ -37,68 +34,99 @@ def cell_phase(culture, layout, rng):
 
     Returns
     -------
-    ndarray of float32, shape (height, width)
+    ndarray of float32, shape (SCALE * height, SCALE * width)
         Radians.
     """
-    phase = np.zeros(layout.label.shape, np.float32)
-    if not layout.label.any():
-        return phase
-    place = _locate(layout)
-    states = [(s.phase, s.texture, s.dots, s.edge, s.contact) for s in culture.states]
-    amplitude, texture, dots, edge, contact = np.array(states, np.float32)[layout.states].T
-    personal = np.exp(VARIATION * rng.standard_normal((3, len(layout.states)))).astype(np.float32)
-    amplitude, texture, dots = (amplitude, texture, dots) * personal
-    uneven = np.exp(0.5 * _smooth_noise(phase.shape, 6, rng)[place.inside])
-    flat = (edge > 0)[place.of]
-    nucleus = np.clip(place.rise, 0, 1) * (flat & (place.greatest > 3.5))
-    height = np.where(flat, _plate(place, edge, contact, nucleus, uneven), _cap(place, uneven))
-    phase[place.inside] = amplitude[place.of] * height
-    phase = blur(phase, 0.4) + _hairs(phase.shape, layout.hairs)
-
-    around = np.where(flat, 0.3 + 0.8 * np.clip(2 * place.middle, 0, 1), 1)
-    around *= np.clip(place.to_free / 3, 0, 1) * uneven
-    spots = _spots(place, nucleus, culture.grain, rng)
-    white = rng.standard_normal(phase.shape, np.float32)
-    fine = _grains(white, culture.grain) + COARSE * _grains(white, 4 * culture.grain)
-    grains = dots[place.of] * spots
-    grains += texture[place.of] * (1 - 0.5 * nucleus) * fine[place.inside]
-    phase[place.inside] += SATURATION * np.tanh(around * grains / SATURATION)
+    personal = _Personal(culture, layout, rng)
+    phase = np.zeros(layout.layers[0].label.shape, np.float32)
+    for layer in layout.layers:
+        if layer.label.any():
+            phase += _layer_phase(culture, layout, layer, personal, rng)
     return phase
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where the covered pixels lie in their cells; one entry per such pixel but for ``inside``.
+class _Personal:
+    """Each cell's own numbers: those of its state, varied."""
 
-    ``inside``: the covered pixels, shape of the image; ``of``: index of the cell; ``to_free,
-    to_other, nearest``: distances to the background, to other cells and to the nearer of them, px;
-    ``greatest``: the cell's greatest ``nearest``; ``middle``: share of the way to there; ``rise``:
-    distance into the nucleus, px.
-    """
-
-    inside: np.ndarray
-    of: np.ndarray
-    to_free: np.ndarray
-    to_other: np.ndarray
-    nearest: np.ndarray
-    greatest: np.ndarray
-    middle: np.ndarray
-    rise: np.ndarray
+    def __init__(self, culture, layout, rng):
+        count = len(layout.states)
+        vary = ("ball", "height", "body", "clear", "nucleoli", "grain", "fine", "margin")
+        for name in (*vary, "taper", "thin"):
+            values = np.array([getattr(state, name) for state in culture.states], np.float32)
+            values = values[layout.states]
+            values = values * np.exp(VARIATION * rng.standard_normal(count))
+            setattr(self, name, values.astype(np.float32))
+        contact = np.array([state.contact for state in culture.states])[layout.states]
+        self.contact = (contact * np.exp(0.7 * rng.standard_normal(count))).astype(np.float32)
+        self.ring = rng.normal(0.5, 0.7, count).astype(np.float32)
+        self.nucleus = layout.nuclei[:, 2].astype(np.float32)
+        self.radius = layout.radius.astype(np.float32)
 
 
-def _locate(layout):
-    """The `_Place` of a layout's pixels."""
-    inside = layout.label > 0
-    of = layout.label[inside] - 1
-    to_free = np.maximum(blur(distance(inside) - distance(~inside), 1.0), 0)  # without pixel steps
-    to_other = distance(~_contacts(layout.label))
-    nearest = blur(np.minimum(to_free, to_other), 1.0)[inside]
-    to_free, to_other = to_free[inside], blur(to_other, 0.6)[inside]
-    greatest = np.full(len(layout.states), 0.5, np.float32)
+def _layer_phase(culture, layout, layer, own, rng):
+    shape = layer.label.shape
+    inside = layer.label > 0
+    of = layer.label[inside] - 1
+    free = blur(_distance(inside), 1.0)[inside]
+    contact = _distance(~_contacts(layer.label))[inside].clip(max=20)
+    slow = np.exp(0.3 * smooth_noise(shape, 10 * SCALE, rng)[inside])
+    uneven = smooth_noise(shape, 3 * SCALE, rng)[inside]
+    lumpy = smooth_noise(shape, max(int(1.2 * SCALE), 1), rng)[inside]
+    nuclear, far = layer.nuclear[inside], layer.far[inside]
+    process = layer.process[inside]
+    nuclear_radius = own.nucleus[of]
+    into = (nuclear - 1) * nuclear_radius  # px outside the nucleus
+    nucleus = 1 / (1 + np.exp(np.clip(into / EDGE, -30, 30)))
+    nucleus[process] = 0
+
+    rise = 1 - np.exp(-free / np.maximum(own.taper[of], 0.2))
+    dome = np.exp(-0.5 * (nuclear / 1.5) ** 2)
+    dome[process] = 0.8
+    plate = rise * slow * (own.height[of] + own.body[of] * dome)
+    ring = np.exp(-0.5 * (into / 0.7) ** 2) * own.ring[of] * np.maximum(0.6 + 0.8 * uneven, 0)
+    plate += NUCLEUS * own.clear[of] * (nucleus + ring)
+    ruffled = 0.35 + 1 / (1 + np.exp(-6 * (far - 1.15)))
+    lumps = np.maximum(0.3 + uneven, 0) * np.maximum(0.5 + lumpy, 0)
+    plate += own.margin[of] * ruffled * lumps * np.exp(-(((free - 1.3) / 1.1) ** 2))
+    groove = own.contact[of] * np.exp(0.45 * uneven) * np.exp(-0.5 * (contact / GROOVE) ** 2)
+    plate -= groove
+
+    nearest = np.minimum(free, contact)
+    greatest = np.full(len(own.radius), 0.5, np.float32)
     np.maximum.at(greatest, of, nearest)
-    rise = nearest - np.maximum(greatest - NUCLEUS, 0.4 * greatest)[of]
-    greatest = greatest[of]
-    return _Place(inside, of, to_free, to_other, nearest, greatest, nearest / greatest, rise)
+    middle = nearest / greatest[of]
+    cap = np.clip(1 - (1 - middle) ** 2, 0, 1) ** CAP
+    ball = own.ball[of]
+    height = np.where(ball > 0, ball * cap, plate)
+
+    white = rng.standard_normal(shape, np.float32)
+    size = culture.size * SCALE
+    fine = _unit(blur(white, size), size)[inside]
+    fine += 0.8 * _unit(blur(white, 2.5 * size), 2.5 * size)[inside]
+    near = np.exp(-np.maximum(into, 0) / np.maximum(own.thin[of] * own.radius[of], 0.5))
+    spared = 1 - np.minimum(own.clear[of], 0.95) * nucleus
+    edge = np.clip(free / 2.5, 0, 1)
+    chance = GRANULES / SCALE**2 * (0.08 + near) * spared * edge
+    core = np.bincount(of, nucleus > 0.6, len(own.radius))
+    nucleoli = np.where(nucleus > 0.6, NUCLEOLI / np.maximum(core, 30)[of], 0)
+    draw = rng.random(len(of), np.float32)
+    amount = np.where(
+        draw < chance, own.grain[of] * (0.15 + 0.6 * rng.standard_exponential(len(of))), 0
+    )
+    spots = np.zeros(shape, np.float32)
+    spots[inside] = np.where(draw < chance, amount, 0)
+    grains = _peak(blur(spots, size), size)[inside]
+    spots[inside] = np.where(draw > 1 - nucleoli, own.nucleoli[of] * (0.3 + 0.6 * slow), 0)
+    grains += _peak(blur(spots, NUCLEOLUS * SCALE), NUCLEOLUS * SCALE)[inside]
+    grains += own.fine[of] * fine * (0.35 + 0.65 * near) * (1 - 0.5 * nucleus) * edge
+    phase = np.zeros(shape, np.float32)
+    phase[inside] = height + SATURATION * np.tanh(grains / SATURATION)
+    return phase
+
+
+def _distance(region):
+    """Distance of each pixel of a region from its outside, px of the image."""
+    return cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5) / np.float32(SCALE)
 
 
 def _contacts(label):
@@ -110,80 +138,42 @@ def _contacts(label):
     return contact
 
 
-def _cap(place, uneven):
-    """Height of a rounded cell, 1 in its middle."""
-    cap = np.clip(1 - (1 - place.middle) ** 2, 0, 1) ** CAP
-    return cap + RING * np.exp(-((place.nearest - 0.55 * place.greatest) ** 2)) * uneven
+def _unit(noise, deviation):
+    """Blurred white noise, scaled back to unit variance."""
+    return noise * np.float32(2 * np.sqrt(np.pi) * deviation)
 
 
-def _plate(place, edge, contact, nucleus, uneven):
-    """Height of a spread cell, about 1 between margin and nucleus."""
-    plate = 1 - np.exp(-place.to_free / np.maximum(edge[place.of], 0.3))
-    plate += uneven * MARGIN * np.exp(-(((place.to_free - 1.2) / 0.8) ** 2))
-    plate += uneven * contact[place.of] * np.exp(-((place.to_other - 0.3) ** 2))
-    return plate + LIFT * (nucleus + 0.6 * np.exp(-((place.rise - 0.5) ** 2)) * (nucleus > 0))
+def _peak(points, deviation):
+    """Blurred points, scaled back to their height."""
+    return points * np.float32(2 * np.pi * deviation**2)
 
 
-def _spots(place, nucleus, radius, rng):
-    """Single organelles in the cytoplasm and nucleoli in the nucleus, about 1 in their middle."""
-    core = np.bincount(place.of, nucleus > 0)
-    chance = np.where(nucleus > 0, NUCLEOLI / np.maximum(core, 1)[place.of], DOTS)
-    size = np.where(nucleus > 0, 1.6, rng.gamma(2.0, 0.5, len(place.of)))
-    spots = np.zeros(place.inside.shape, np.float32)
-    spots[place.inside] = (rng.random(len(place.of)) < chance) * size
-    return (_grains(spots, radius) * np.sqrt(np.pi) * radius)[place.inside]
-
-
-def _grains(points, radius):
-    """Points blurred to grains; unit white noise keeps its variance."""
-    return blur(points, radius) * np.float32(2 * np.sqrt(np.pi) * radius)
-
-
-def _hairs(shape, hairs):
-    """Phase of thin processes, lines of about a pixel's width; float32."""
-    drawn = np.zeros(shape, np.uint8)
-    lines = [np.rint(hair * 16).astype(np.int32) for hair in hairs]
-    cv2.polylines(drawn, lines, False, 255, 1, cv2.LINE_AA, shift=4)
-    return blur(drawn.astype(np.float32), 0.5) * np.float32(HAIR / 255)
-
-
-def _smooth_noise(shape, scale, rng):
-    """Noise of unit variance that changes over ``scale`` px; float32."""
-    coarse = rng.standard_normal([side // scale + 3 for side in shape]).astype(np.float32)
-    height, width = shape
-    size = (width + 2 * scale, height + 2 * scale)
-    fine = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
-    return fine[scale : scale + height, scale : scale + width]
-
-
-def add_debris(phase, label, count, rng):
-    """Add debris to a phase map outside the cells, in place.
+def add_debris(phase, count, rng):
+    """Add debris to a phase map, in place: specks, clumps and threads, on cells too.
 
     Parameters
     ----------
-    phase : ndarray of float32, shape (height, width)
+    phase : ndarray of float32, shape (SCALE * height, SCALE * width)
         Radians.
-    label : ndarray of int32, same shape
-        0 outside cells.
-    count : int
-        Number of specks.
+    count : float
+        Mean number in an image of LIVECell's size.
     rng : numpy.random.Generator
     """
-    rows, columns = np.ogrid[: phase.shape[0], : phase.shape[1]]
-    last = np.array(phase.shape[::-1]) - 1
-    places = rng.uniform(0, last[:, None], (2, count)).T
-    adjacent = rng.random(count) < 0.3  # to the previous speck
-    blurred = rng.random(count) < 0.15  # out of focus
-    radius = 0.5 + rng.gamma(1.5, 0.25, count)
-    amount = rng.gamma(2.0, 0.4, count)
-    for i in range(count):
-        if adjacent[i] and i:
-            places[i] = np.clip(places[i - 1] + rng.normal(0, 4, 2), 0, last)
-        x, y = places[i]
-        if label[int(y), int(x)]:
-            continue
-        deviation, peak = (3.0 + radius[i], 0.25) if blurred[i] else (radius[i], amount[i])
-        reach = int(3 * deviation) + 1
-        down, across = (slice(max(int(c) - reach, 0), int(c) + reach + 1) for c in (y, x))
-        away = (rows[down] - y) ** 2 + (columns[:, across] - x) ** 2
-        phase[down, across] += peak * np.exp(-away / (2 * deviation**2))
+    mean = count * phase.size / (SIZE[0] * SIZE[1] * SCALE**2)
+    points = np.zeros((len(DEBRIS), *phase.shape), np.float32)
+    for _ in range(rng.poisson(mean)):
+        spot = rng.uniform((0, 0), phase.shape)
+        kind, amount = int(rng.choice(len(DEBRIS), p=(0.45, 0.4, 0.15))), rng.gamma(1.3, 0.35)
+        parts = 1 + (rng.random() < 0.25) * rng.integers(1, 4)
+        stride, bend = SCALE * rng.uniform(1.0, 2.2), rng.uniform(0, 2 * np.pi)
+        if rng.random() < 0.04:
+            parts, stride, amount = int(rng.integers(6, 14)), SCALE * 1.2, 0.6 * amount
+        for _ in range(parts):
+            y, x = spot.astype(int)
+            if 0 <= y < phase.shape[0] and 0 <= x < phase.shape[1]:
+                points[kind, y, x] += amount * rng.uniform(0.6, 1.2)
+            bend += rng.normal(0, 0.7)
+            spot = spot + stride * np.array([np.sin(bend), np.cos(bend)])
+    for layer, deviation in zip(points, SCALE * DEBRIS, strict=True):
+        if layer.any():
+            phase += _peak(blur(layer, deviation), deviation)

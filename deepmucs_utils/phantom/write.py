@@ -20,7 +20,7 @@ from tqdm import tqdm
 from deepmucs_utils.data.livecell import SPLITS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES, PhantomCulture
-from deepmucs_utils.phantom.draw import SIZE
+from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.faults import (
     FEW_ANNOTATED,
     OF_IMAGES,
