@@ -11,8 +11,8 @@ import json
 
 from deepmucs_utils.data.livecell import SPLITS
 from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES
-from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.faults import spoil_cells
+from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.plate import list_shots
 from deepmucs_utils.phantom.write import annotation
 
