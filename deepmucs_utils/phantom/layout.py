@@ -17,6 +17,8 @@ from deepmucs_utils.phantom.outlines import ANGLES, DIRECTIONS, processes, radii
 
 SCALE = 2  # pixels of a layout per pixel of the image
 INSET = 1.6  # px from a cell to its annotated outline, which lies beyond the bright rim
+WEB = 0.3  # radius of the curves between a cell and its processes, in cell radii / SCALE
+BEND = 0.12  # how far borders of spread cells bend, in cell radii
 PUSHES = 14  # rounds in which cells move apart
 SIZE = (520, 704)  # LIVECell's images, px; numbers per image refer to it
 
@@ -98,7 +100,9 @@ def arrange(culture, cover, time, size, place, rng):
     kinds = [culture.states[kind] for kind in states]
     balls = np.array([state.ball > 0 for state in kinds], bool)
     above = rng.random(len(states)) < np.where(balls, 0.1, culture.above)
-    warp = _warp(size, float(np.median(radius)) if len(radius) else 10.0, rng)
+    typical = float(np.median(radius)) if len(radius) else 10.0
+    bend = BEND * typical * (1 - 0.8 * balls.mean()) if len(balls) else 0.0
+    warp = _warp(size, max(int(SCALE * typical * 1.2), 8), bend, rng)
     canvases = [_Canvas(size, warp) for _ in range(1 + above.any())]
     nuclei = np.empty((len(states), 3))
     for number, state in enumerate(kinds):
@@ -167,13 +171,11 @@ def _push_apart(centres, radius, crowding, jitter):
     return centres
 
 
-def _warp(size, radius, rng):
+def _warp(size, scale, bend, rng):
     """Coordinates ``x, y`` of a canvas's pixels (px of the image), bent so that borders curve."""
     height, width = (SCALE * side for side in size)
     x = np.arange(width, dtype=np.float32)[None] / SCALE
     y = np.arange(height, dtype=np.float32)[:, None] / SCALE
-    scale = max(int(SCALE * radius * 1.2), 8)
-    bend = 0.12 * radius
     return (
         x + bend * smooth_noise((height, width), scale, rng),
         y + bend * smooth_noise((height, width), scale, rng),
@@ -197,8 +199,9 @@ class _Canvas:
         ball = state.ball > 0
         table = radii(state, max(radius - INSET, 2.0), rng)
         arms = processes(state, table, rng)
-        away, turn = 0.55 * np.sqrt(rng.random()) * (1 - state.nucleus), rng.uniform(0, 2 * np.pi)
-        side = int(turn / (2 * np.pi) * DIRECTIONS)
+        away = 0.7 * np.sqrt(rng.random()) * (1 - state.nucleus)
+        side = min(rng.integers(DIRECTIONS, size=2), key=table.__getitem__)  # rather aside
+        turn = ANGLES[side]
         offset = away * table[side] * np.array([np.cos(turn), np.sin(turn)])
         nucleus = max(state.nucleus * radius * np.exp(0.12 * rng.standard_normal()), 0.1)
         if not ball:
@@ -219,7 +222,10 @@ class _Canvas:
             for arm in arms:
                 points = np.rint((arm + centre - corner) * (16 * SCALE)).astype(np.int32)
                 cv2.fillPoly(drawn, [points], 1, shift=4)
-            thin = (drawn > 0) & (self.level[window] > 0.35) & ~won & (level >= 1)
+            drawn |= level < 1
+            bow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, 2 * (2 * int(WEB * radius) + 1,))
+            drawn = cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, bow)
+            thin = (drawn > 0) & (self.level[window] > 0.55) & ~won & (level >= 1)
             self.process[window][won] = False
             self.process[window][thin] = True
             level[thin] = 0.3

@@ -26,7 +26,9 @@ GAIN = 100.0  # grey levels per unit of relative contrast
 BLUR = 0.25  # px, standard deviation of the objective's spread
 FLATTEN = 12.0  # px, standard deviation of the local mean
 DEFOCUS = 0.35  # px², factor of the Laplacian at a focus of 1
-STREAK = 0.35  # grey levels, standard deviation of the readout's diagonal streaks
+STREAK = 0.15  # grey levels, mean over images of the standard deviation of diagonal streaks
+DIAGONAL = 0.1  # largest weight of diagonal neighbours in the noise
+SHARPENED = 0.05  # weight that the noise takes from the second neighbours
 
 
 def phase_contrast(phase, scale, halo, focus):
@@ -80,18 +82,22 @@ def camera_noise(shape, deviation, along_x, along_y, rng):
     """
     white = rng.standard_normal(shape, np.float32)
     noise = cv2.sepFilter2D(white, cv2.CV_32F, _kernel(along_x), _kernel(along_y))
-    streak = np.eye(21, dtype=np.float32)[:, :: rng.choice((-1, 1))] / np.sqrt(np.float32(21))
+    turn, side = rng.choice((-1, 1)), rng.uniform(0, DIAGONAL)
+    taps = np.diag(np.array([side, 1, side], np.float32))[:, ::turn]
+    noise = cv2.filter2D(noise, -1, taps / np.sqrt((taps**2).sum()))
+    streak = np.eye(21, dtype=np.float32)[:, ::turn] / np.sqrt(np.float32(21))
     streaks = cv2.filter2D(rng.standard_normal(shape, np.float32), -1, streak)
-    share = np.float32(STREAK / deviation)
+    share = np.float32(STREAK * rng.exponential() / deviation)
     return deviation * (np.sqrt(max(1 - share**2, 0)) * noise + share * streaks)
 
 
 def _kernel(correlation):
-    """Three taps ``(a, 1, a)`` of unit energy with that autocorrelation at lag 1."""
-    correlation, side = min(correlation, 0.65), 0.0  # three taps reach at most 0.7
+    """Five taps of unit energy with that autocorrelation at lag 1 and a negative one at lag 2."""
+    correlation, side = min(correlation, 0.65), 0.0  # five taps reach at most 0.67
     if correlation > 0:
-        side = (1 - np.sqrt(1 - 2 * correlation**2)) / (2 * correlation)
-    kernel = np.array([side, 1, side])
+        root = (1 - SHARPENED) ** 2 - 2 * correlation**2 * (1 + 2 * SHARPENED**2)
+        side = (1 - SHARPENED - np.sqrt(root)) / (2 * correlation)
+    kernel = np.array([-SHARPENED, side, 1, side, -SHARPENED])
     return kernel / np.sqrt((kernel**2).sum())
 
 

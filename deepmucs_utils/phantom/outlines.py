@@ -4,7 +4,10 @@ import numpy as np
 
 DIRECTIONS = 256  # of a table of radii
 ANGLES = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
+BRANCHES = 0.8  # of a process
+FILOPODIA = 1.5  # of the cell, per process
 WAVES = np.arange(2, 7)[:, None]  # orders of the slow waves
+TIP = (0.1, 0.75)  # px of tips' radius of curvature over the root of the cell's radius
 
 
 def radii(state, radius, rng):
@@ -33,6 +36,9 @@ def radii(state, radius, rng):
         (size * np.cos(WAVES * ANGLES + rng.uniform(0, 2 * np.pi, (len(WAVES), 1)))).sum(0)
     )
     table *= radius / np.sqrt((table**2).mean())
+    if state.corners:
+        table = _blunt(table, rng.uniform(*TIP) * radius**0.5)
+        table *= radius / np.sqrt((table**2).mean())
     if state.ruffle:
         table += state.ruffle * _ruffle(rng) * rng.uniform(0.3, 1.5)
     return np.maximum(table, 1.5).astype(np.float32)
@@ -57,6 +63,16 @@ def _tips(count, pull, turn, rng):
     return np.where(width[side] < 2.6, np.abs(chord), flat * 0.6).clip(0.25, 2.5) * bow
 
 
+def _blunt(table, width):
+    """Radii of an outline whose tips are rounded: its union with discs of radius ``width``."""
+    turns = np.arange(-24, 25)[:, None]
+    across = table[(np.arange(DIRECTIONS) + turns) % DIRECTIONS]
+    side = across * np.sin(turns * (2 * np.pi / DIRECTIONS))
+    reach = across * np.cos(turns * (2 * np.pi / DIRECTIONS))
+    reach = reach + np.sqrt(np.maximum(width**2 - side**2, 0))
+    return np.where(np.abs(side) <= width, reach, 0).max(0)
+
+
 def _ruffle(rng):
     """Fine waves of unit variance, strong on one part of the outline and weak on another."""
     waves = np.fft.rfft(rng.standard_normal(DIRECTIONS))
@@ -67,7 +83,7 @@ def _ruffle(rng):
 
 
 def processes(state, table, rng):
-    """Thin tapering processes that begin inside a cell.
+    """Processes that taper from a cell's centre, their branches, and filopodia.
 
     Parameters
     ----------
@@ -85,22 +101,39 @@ def processes(state, table, rng):
     radius = float(np.sqrt((table**2).mean()))
     chance = table.astype(float) ** 4
     chance /= chance.sum()
+    twigs = []  # points and directions where thin branches and filopodia leave
     for _ in range(rng.poisson(state.processes)):
         start = int(rng.choice(DIRECTIONS, p=chance))
-        length = radius * state.reach * rng.gamma(2.0, 0.5)
-        steps = np.linspace(0, 1, max(8, int(length / 2.5)))
-        curl = rng.normal(0, 0.5) * steps + np.cumsum(rng.normal(0, 0.9, len(steps))) / len(steps)
-        bend = ANGLES[start] + rng.normal(0, 0.2) + curl
-        stride = (length + 0.45 * table[start]) / len(steps)
-        path = 0.55 * table[start] * _unit(ANGLES[start]) + np.cumsum(_unit(bend) * stride, 0)
-        # wide where it leaves the cell, then thin, sometimes with a knob at its end
-        root, thin = 0.3 * radius * rng.uniform(0.6, 1.2), rng.uniform(0.3, 0.9)
-        half = thin + root * np.exp(-steps * (length + table[start]) / (0.55 * radius))
-        half = half + (rng.random() < 0.2) * 1.2 * np.exp(-(((steps - 0.93) / 0.06) ** 2))
-        half = half * np.minimum(1, 6 * (1.02 - steps))
-        side = _unit(bend)[:, ::-1] * (-1, 1) * half[:, None]
-        found.append(np.vstack([path + side, (path - side)[::-1]]))
+        length = table[start] + radius * state.reach * rng.gamma(2.0, 0.5)
+        root = 0.5 * min(radius, table[start]) * rng.uniform(0.6, 1.1)
+        thin = max(0.15, radius * rng.uniform(0.02, 0.06))
+        path, bend, polygon = _arm(np.zeros(2), ANGLES[start], length, (root, thin), rng)
+        found.append(polygon)
+        for at in rng.integers(len(path) // 3, len(path), rng.poisson(BRANCHES)):
+            twigs.append((path[at], bend[at] + rng.choice((-1, 1)) * rng.uniform(0.4, 1.1)))
+    for start in rng.integers(DIRECTIONS, size=rng.poisson(FILOPODIA * state.processes)):
+        point = 0.85 * table[start] * _unit(ANGLES[start])
+        twigs.append((point, ANGLES[start] + rng.normal(0, 0.4)))
+    for point, angle in twigs:
+        length = radius * (0.3 + 0.3 * state.reach * rng.gamma(1.5, 0.6))
+        width = 0.4 * rng.random(), rng.uniform(0.15, 0.4)
+        found.append(_arm(point, angle, length, width, rng)[2])
     return found
+
+
+def _arm(start, angle, length, width, rng):
+    """Points along a process, its directions there, and its polygon; half its width falls from the
+    sum of ``width`` to the second of them."""
+    root, thin = width
+    steps = np.linspace(0, 1, max(8, int(length / 2.5)))
+    curl = rng.normal(0, 0.4) * steps**2 + np.cumsum(rng.normal(0, 0.8, len(steps))) / len(steps)
+    bend = angle + curl
+    forward = _unit(bend)
+    path = start + np.cumsum(forward * (length / len(steps)), 0)
+    half = thin + root * (1 - steps) ** 2
+    half = half * np.minimum(1, 6 * (1.04 - steps))
+    side = forward[:, ::-1] * (-1, 1) * half[:, None]
+    return path, bend, np.vstack([path + side, (path - side)[::-1]])
 
 
 def _unit(angles):

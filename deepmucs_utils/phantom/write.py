@@ -20,7 +20,6 @@ from tqdm import tqdm
 from deepmucs_utils.data.livecell import SPLITS
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES, PhantomCulture
-from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.faults import (
     FEW_ANNOTATED,
     OF_IMAGES,
@@ -28,6 +27,7 @@ from deepmucs_utils.phantom.faults import (
     keep_few,
     spoil_cells,
 )
+from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.plate import MOST_IMAGES, default_images, list_shots
 
 INFO = {
