@@ -84,7 +84,7 @@ def arrange(culture, cover, time, size, place, rng):
     cover : float
         Share of pixels to cover.
     time : float
-        From 0 (sparse) to 1 (confluent): mixes the states and spreads the colonies.
+        From 0 (sparse) to 1 (confluent): its square root mixes the states.
     size : tuple of int
         Height and width, px.
     place : numpy.random.Generator
@@ -123,7 +123,8 @@ def _settle(culture, cover, time, size, place):
     weight = place.gamma(1.2, 1.0, colonies)
     shape = place.normal(0, 0.22, (colonies, 3, 2))
     draws, sizes = place.random((most, 6)), place.standard_normal(most)
-    weights = np.array([(1 - time) * s.share[0] + time * s.share[1] for s in culture.states])
+    late = np.sqrt(time)
+    weights = np.array([(1 - late) * s.share[0] + late * s.share[1] for s in culture.states])
     states = np.searchsorted(np.cumsum(weights / weights.sum()), draws[:, 0]).clip(
         max=len(weights) - 1
     )
