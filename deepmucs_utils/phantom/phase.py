@@ -62,7 +62,7 @@ class _Personal:
             values = values * np.exp(VARIATION * rng.standard_normal(count))
             setattr(self, name, values.astype(np.float32))
         contact = np.array([state.contact for state in culture.states])[layout.states]
-        self.contact = (contact * np.exp(0.7 * rng.standard_normal(count))).astype(np.float32)
+        self.contact = (contact * np.exp(0.4 * rng.standard_normal(count))).astype(np.float32)
         arms = np.array([state.processes for state in culture.states])[layout.states]
         self.arms = (THICK * np.clip(arms / 3, 0, 1)).astype(np.float32)
         self.ring = rng.normal(0.5, 0.7, count).astype(np.float32)
@@ -99,7 +99,7 @@ def _layer_phase(culture, layout, layer, own, rng):
     lumps = np.maximum(0.4 + 0.8 * uneven, 0) * np.maximum(0.6 + 0.5 * lumpy, 0)
     ruffles = own.margin[of] * lumps * np.exp(-(((free - 1.3) / 1.1) ** 2))
     plate += ruffled * ruffles
-    groove = own.contact[of] * np.exp(0.45 * uneven) * np.exp(-0.5 * (contact / GROOVE) ** 2)
+    groove = own.contact[of] * slow**1.5 * np.exp(0.45 * uneven) * np.exp(-0.5 * (contact / GROOVE) ** 2)
     plate -= groove
 
     nearest = np.minimum(free, contact)
