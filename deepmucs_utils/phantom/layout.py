@@ -3,7 +3,7 @@
 Colonies grow from fixed places: with time their cells move outwards and more appear. Cells that
 come too near push one another apart. Each cell has a level, 0 in its centre and 1 at its outline.
 Where outlines overlap, a pixel belongs to the cell with the lower level, so cells in a sheet share
-borders and lone cells keep their outlines. A second layer holds the cells that lie over others.
+borders and lone cells keep their outlines. Further layers hold the cells that lie over others.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ SCALE = 2  # pixels of a layout per pixel of the image
 INSET = 1.6  # px from a cell to its annotated outline, which lies beyond the bright rim
 WEB = 0.3  # radius of the curves between a cell and its processes, in cell radii / SCALE
 BEND = 0.12  # how far borders of spread cells bend, in cell radii
+SECOND = 0.3  # share of cells in the second layer from which a third one is used
 PUSHES = 14  # rounds in which cells move apart
 SIZE = (520, 704)  # LIVECell's images, px; numbers per image refer to it
 
@@ -99,14 +100,15 @@ def arrange(culture, cover, time, size, place, rng):
     states, radius, centres = _settle(culture, cover, time, size, place)
     kinds = [culture.states[kind] for kind in states]
     balls = np.array([state.ball > 0 for state in kinds], bool)
-    above = rng.random(len(states)) < np.where(balls, 0.1, culture.above)
+    chance, draw = np.where(balls, 0.1, culture.above), rng.random(len(states))
+    above = (draw < chance).astype(int) + (draw < chance - SECOND)
     typical = float(np.median(radius)) if len(radius) else 10.0
     bend = BEND * typical * (1 - 0.8 * balls.mean()) if len(balls) else 0.0
     warp = _warp(size, max(int(SCALE * typical * 1.2), 8), bend, rng)
-    canvases = [_Canvas(size, warp) for _ in range(1 + above.any())]
+    canvases = [_Canvas(size, warp) for _ in range(1 + above.max(initial=0))]
     nuclei = np.empty((len(states), 3))
     for number, state in enumerate(kinds):
-        nuclei[number] = canvases[int(above[number])].draw(
+        nuclei[number] = canvases[above[number]].draw(
             number + 1, state, centres[number], radius[number], culture.fill, rng
         )
     layers = tuple(canvas.layer() for canvas in canvases)

@@ -7,7 +7,7 @@ ANGLES = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
 BRANCHES = 0.8  # of a process
 FILOPODIA = 1.5  # of the cell, per process
 WAVES = np.arange(2, 7)[:, None]  # orders of the slow waves
-TIP = (0.1, 0.75)  # px of tips' radius of curvature over the root of the cell's radius
+TIP = (0.08, 0.65)  # px of tips' radius of curvature over the root of the cell's radius
 
 
 def radii(state, radius, rng):
@@ -104,7 +104,7 @@ def processes(state, table, rng):
     twigs = []  # points and directions where thin branches and filopodia leave
     for _ in range(rng.poisson(state.processes)):
         start = int(rng.choice(DIRECTIONS, p=chance))
-        length = table[start] + radius * state.reach * rng.gamma(2.0, 0.5)
+        length = table[start] + radius * state.reach * rng.gamma(4.0, 0.25)
         root = 0.5 * min(radius, table[start]) * rng.uniform(0.6, 1.1)
         thin = max(0.15, radius * rng.uniform(0.02, 0.06))
         path, bend, polygon = _arm(np.zeros(2), ANGLES[start], length, (root, thin), rng)

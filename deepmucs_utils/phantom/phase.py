@@ -12,6 +12,7 @@ from deepmucs_utils.phantom.layout import SCALE, SIZE, smooth_noise
 from deepmucs_utils.phantom.optics import blur
 
 VARIATION = 0.3  # standard deviation, over cells, of the logarithm of each phase
+OF_IMAGE = 0.2  # the same over images
 THICK = np.float32(0.7)  # of a process, as a share of the body
 CAP = 0.65  # exponent of a rounded cell's height: 0.5 is a sphere, 1 a paraboloid
 CORE = 0.5  # share of a rounded cell's height that is its core
@@ -59,10 +60,12 @@ class _Personal:
         for name in (*vary, "taper", "thin"):
             values = np.array([getattr(state, name) for state in culture.states], np.float32)
             values = values[layout.states]
-            values = values * np.exp(VARIATION * rng.standard_normal(count))
+            spread = VARIATION * rng.standard_normal(count) + OF_IMAGE * rng.standard_normal()
+            values = values * np.exp(spread)
             setattr(self, name, values.astype(np.float32))
         contact = np.array([state.contact for state in culture.states])[layout.states]
-        self.contact = (contact * np.exp(0.4 * rng.standard_normal(count))).astype(np.float32)
+        spread = 0.4 * rng.standard_normal(count) + 0.4 * rng.standard_normal()
+        self.contact = (contact * np.exp(spread)).astype(np.float32)
         arms = np.array([state.processes for state in culture.states])[layout.states]
         self.arms = (THICK * np.clip(arms / 3, 0, 1)).astype(np.float32)
         self.ring = rng.normal(0.5, 0.7, count).astype(np.float32)
@@ -133,7 +136,7 @@ def _layer_phase(culture, layout, layer, own, rng):
     grains = _peak(blur(spots, size), size)[inside]
     spots[inside] = np.where(draw > 1 - nucleoli, own.nucleoli[of] * (0.3 + 0.6 * slow), 0)
     grains += _peak(blur(spots, NUCLEOLUS * SCALE), NUCLEOLUS * SCALE)[inside]
-    grains += own.fine[of] * fine * (0.35 + 0.65 * near) * (0.2 + 0.8 * spared) * edge
+    grains += own.fine[of] * fine * (0.25 + 0.75 * near) * (0.2 + 0.8 * spared) * edge
     phase = np.zeros(shape, np.float32)
     phase[inside] = height + SATURATION * np.tanh(grains / SATURATION)
     return phase
