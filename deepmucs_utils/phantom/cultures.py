@@ -64,7 +64,7 @@ class State:
     fine : float
         Standard deviation of the phase of the cytoplasm's fine grain.
     margin : float
-        Phase of the thickened, ruffled margin.
+        Phase of the thickened, ruffled margin; in a rounded cell, of its lumps and blebs.
     contact : float
         Depth of the groove where cells meet, as a phase; negative for a ridge.
     hand : float

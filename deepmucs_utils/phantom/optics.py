@@ -27,7 +27,7 @@ BLUR = 0.25  # px, standard deviation of the objective's spread
 FLATTEN = 12.0  # px, standard deviation of the local mean
 DEFOCUS = 0.35  # px², factor of the Laplacian at a focus of 1
 STREAK = 0.15  # grey levels, mean over images of the standard deviation of diagonal streaks
-DIAGONAL = 0.1  # largest weight of diagonal neighbours in the noise
+DIAGONAL = 0.07  # largest weight of diagonal neighbours in the noise
 SHARPENED = 0.05  # weight that the noise takes from the second neighbours
 
 

@@ -2,7 +2,8 @@
 
 A spread cell is a thin lamella that rises from its edge, a thick middle around the nucleus, the
 nucleus with nucleoli, granules that thin out away from it and spare it, a fine grain, a ruffled
-margin, and a groove where it meets another cell. A rounded cell is a cap. Debris is irregular.
+margin, and a groove where it meets another cell. A rounded cell is a lumpy cap with a core. Debris
+is irregular.
 """
 
 import cv2
@@ -14,7 +15,7 @@ from deepmucs_utils.phantom.optics import blur
 VARIATION = 0.3  # standard deviation, over cells, of the logarithm of each phase
 OF_IMAGE = 0.2  # the same over images
 THICK = np.float32(0.7)  # of a process, as a share of the body
-CAP = 0.65  # exponent of a rounded cell's height: 0.5 is a sphere, 1 a paraboloid
+CAP = 0.52  # exponent of a rounded cell's height: 0.5 is a sphere, 1 a paraboloid
 CORE = 0.5  # share of a rounded cell's height that is its core
 LUMP = 2.4  # px, size of lumps in rounded cells
 RIPPLE = 3.2  # px between the rings of a rounded cell
@@ -143,7 +144,7 @@ def _layer_phase(culture, layout, layer, own, rng):
 
 
 def _cap(own, layer, inside, nearest):
-    """Relative height of rounded cells: a low cap with a core that leans the same way in all."""
+    """Relative height of rounded cells: a cap, rings, and a core that leans one way in all cells."""
     of = layer.label[inside] - 1
     greatest = np.maximum(0.6 * own.radius, 0.5)  # a covered cell's rest is no smaller cap
     np.maximum.at(greatest, of, nearest)
