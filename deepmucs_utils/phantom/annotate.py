@@ -3,13 +3,11 @@
 import cv2
 import numpy as np
 
-from deepmucs_utils.phantom.layout import INSET, SCALE
+from deepmucs_utils.phantom.layout import SCALE, inset
 
 STROKE = 10  # vertices over which the error of a drawn outline changes
 TOLERANCE = 0.35  # px, simplification of the annotated outline
 LEAST_AREA = 40  # px²; smaller remainders are not annotated
-_REACH = round(INSET * SCALE)
-_DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _REACH + 1, 2 * _REACH + 1))
 
 
 def annotate(culture, layout, rng):
@@ -32,27 +30,29 @@ def annotate(culture, layout, rng):
         if place is None:
             continue
         layer, window = place
-        hand = culture.states[layout.states[number - 1]].hand
-        polygon = _polygon(layer.label, number, window, hand, rng)
+        state = culture.states[layout.states[number - 1]]
+        polygon = _polygon(layer.label, number, window, state, rng)
         if polygon is not None and cv2.contourArea(polygon.astype(np.float32)) >= LEAST_AREA:
             found.append(polygon)
     return found
 
 
-def _polygon(label, number, window, hand, rng):
-    """The polygon of one cell: its pixels, and free ones up to `INSET` px away."""
-    margin = _REACH + 2
+def _polygon(label, number, window, state, rng):
+    """The polygon of one cell: its pixels, and free ones up to `layout.inset` away."""
+    reach = round(inset(state) * SCALE)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    margin = reach + 2
     top, left = (max(side.start - margin, 0) for side in window)
     nearby = label[top : window[0].stop + margin, left : window[1].stop + margin]
     own = (nearby == number).astype(np.uint8)
-    mask = own | (cv2.dilate(own, _DISC) * (nearby == 0))
+    mask = own | (cv2.dilate(own, disc) * (nearby == 0))
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     contour = max(contours, key=len)
     if len(contour) < 12:
         return None
     points = contour[:, 0].astype(float)
     normal = _outwards(points)
-    error = SCALE * hand * _closed_noise(len(points), rng)
+    error = SCALE * state.hand * _closed_noise(len(points), rng)
     x, y = np.rint(points + 3 * normal).astype(int).T
     beyond = nearby[y.clip(0, nearby.shape[0] - 1), x.clip(0, nearby.shape[1] - 1)] > 0
     error[beyond] = -0.3 * np.abs(error[beyond])  # a border that two cells share is clear

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from deepmucs_utils.phantom.outlines import ANGLES, DIRECTIONS, processes, radii
 
 SCALE = 2  # pixels of a layout per pixel of the image
-INSET = 1.6  # px from a cell to its annotated outline, which lies beyond the bright rim
+INSET = {"ball": 1.5, "spread": 1.0}  # px from a cell to its annotated outline, past the rim
 WEB = 0.3  # radius of the curves between a cell and its processes, in cell radii / SCALE
 BEND = 0.12  # how far borders of spread cells bend, in cell radii
 SECOND = 0.3  # share of cells in the second layer from which a third one is used
@@ -185,6 +185,11 @@ def _warp(size, scale, bend, rng):
     )
 
 
+def inset(state):
+    """Distance from a cell's edge to its annotated outline, px of the image."""
+    return INSET["ball" if state.ball > 0 else "spread"]
+
+
 class _Canvas:
     """A layer being drawn."""
 
@@ -200,7 +205,7 @@ class _Canvas:
     def draw(self, number, state, centre, radius, fill, rng):
         """Draw one cell; centre and radius of its nucleus, px of the image."""
         ball = state.ball > 0
-        table = radii(state, max(radius - INSET, 2.0), rng)
+        table = radii(state, max(radius - inset(state), 2.0), rng)
         arms = processes(state, table, rng)
         away = 0.7 * np.sqrt(rng.random()) * (1 - state.nucleus)
         side = min(rng.integers(DIRECTIONS, size=2), key=table.__getitem__)  # rather aside
@@ -256,23 +261,20 @@ class _Canvas:
         return tuple(sides)
 
     def layer(self):
-        """The finished layer: of each cell only its largest piece."""
+        """The finished layer: of each cell only the piece with the most of its body."""
         for number, window in enumerate(find_objects(self.label), 1):
             if window is None:
                 continue
             own = self.label[window] == number
-            count, pieces, stats, _ = cv2.connectedComponentsWithStats(
-                own.astype(np.uint8), connectivity=4
-            )
-            if count > 2:
-                largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-                self.label[window][own & (pieces != largest)] = 0
+            _, pieces = cv2.connectedComponents(own.astype(np.uint8), connectivity=4)
+            body = np.bincount(pieces[own & ~self.process[window]], minlength=1)
+            self.label[window][own & (pieces != body.argmax())] = 0
         return Layer(self.label, self.nuclear, self.far, self.process)
 
 
 def _elliptic(x, y, moment):
     """Distance from the origin, measured with an ellipse along a cell's second moment."""
-    tilt, stretch = np.angle(moment) / 2, 1 + min(abs(moment), 0.3)
+    tilt, stretch = np.angle(moment) / 2, 1 + min(abs(moment), 0.4)
     along = np.cos(tilt) * x + np.sin(tilt) * y
     across = np.cos(tilt) * y - np.sin(tilt) * x
     return np.hypot(along / stretch, across * stretch)

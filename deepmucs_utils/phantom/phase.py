@@ -44,121 +44,139 @@ def cell_phase(culture, layout, rng):
     ndarray of float32, shape (SCALE * height, SCALE * width)
         Radians.
     """
-    personal = _Personal(culture, layout, rng)
+    own = _Own(culture, layout, rng)
     phase = np.zeros(layout.layers[0].label.shape, np.float32)
     for layer in layout.layers:
         if layer.label.any():
-            phase += _layer_phase(culture, layout, layer, personal, rng)
+            phase += _layer_phase(culture, layer, own, rng)
     return phase
 
 
-class _Personal:
-    """Each cell's own numbers: those of its state, varied."""
+class _Own:
+    """Numbers of each cell, float32, shape (n,): those of its state, varied, and its own."""
 
     def __init__(self, culture, layout, rng):
         count = len(layout.states)
-        vary = ("ball", "height", "body", "clear", "nucleoli", "grain", "fine", "margin")
-        for name in (*vary, "taper", "thin"):
-            values = np.array([getattr(state, name) for state in culture.states], np.float32)
-            values = values[layout.states]
-            spread = VARIATION * rng.standard_normal(count) + OF_IMAGE * rng.standard_normal()
-            values = values * np.exp(spread)
-            setattr(self, name, values.astype(np.float32))
-        contact = np.array([state.contact for state in culture.states])[layout.states]
-        spread = 0.4 * rng.standard_normal(count) + 0.4 * rng.standard_normal()
-        self.contact = (contact * np.exp(spread)).astype(np.float32)
-        arms = np.array([state.processes for state in culture.states])[layout.states]
-        self.arms = (THICK * np.clip(arms / 3, 0, 1)).astype(np.float32)
-        self.ring = rng.normal(0.5, 0.7, count).astype(np.float32)
+
+        def varied(name, of_cell=VARIATION, of_image=OF_IMAGE):
+            values = np.array([getattr(state, name) for state in culture.states])[layout.states]
+            spread = of_cell * rng.standard_normal(count) + of_image * rng.standard_normal()
+            return (values * np.exp(spread)).astype(np.float32)
+
+        self.ball, self.height, self.body = varied("ball"), varied("height"), varied("body")
+        self.clear, self.nucleoli = varied("clear"), varied("nucleoli")
+        self.grain, self.thin, self.fine = varied("grain"), varied("thin"), varied("fine")
+        self.taper, self.margin = varied("taper"), varied("margin")
+        self.contact = varied("contact", 0.4, 0.4)
+        self.arms = THICK * np.clip(varied("processes", 0, 0) / 3, 0, 1)
+        self.ring = rng.normal(0.5, 0.7, count).clip(max=1.5).astype(np.float32)
         lean = rng.normal(0, 0.9, 2) + rng.normal(0, 0.3, (count, 2))
-        self.lean = lean.astype(np.float32)
-        self.core = rng.normal(1.9, 0.5, count).astype(np.float32)
-        self.nucleus = layout.nuclei[:, 2].astype(np.float32)
-        self.radius = layout.radius.astype(np.float32)
+        self.lean = lean.astype(np.float32)  # px
+        self.core = rng.normal(1.9, 0.5, count).astype(np.float32)  # px
+        self.nucleus = layout.nuclei[:, 2].astype(np.float32)  # px
+        self.radius = layout.radius.astype(np.float32)  # px
 
 
-def _layer_phase(culture, layout, layer, own, rng):
-    shape = layer.label.shape
-    inside = layer.label > 0
-    of = layer.label[inside] - 1
-    free = blur(_distance(inside), 1.0)[inside]
-    contact = _distance(~_contacts(layer.label))[inside].clip(max=20)
-    slow = np.exp(0.3 * smooth_noise(shape, 10 * SCALE, rng)[inside])
-    uneven = smooth_noise(shape, 3 * SCALE, rng)[inside]
-    lumpy = smooth_noise(shape, max(int(1.2 * SCALE), 1), rng)[inside]
-    nuclear, far = layer.nuclear[inside], layer.far[inside]
-    process = layer.process[inside]
-    nuclear_radius = own.nucleus[of]
-    into = (nuclear - 1) * nuclear_radius  # px outside the nucleus
-    nucleus = 1 / (1 + np.exp(np.clip(into / EDGE, -30, 30)))
-    nucleus[process] = 0
+class _Pixels:
+    """The covered pixels of a layer: where each lies in its cell; 1-D arrays but for ``inside``.
 
-    rise = 1 - np.exp(-free / np.maximum(own.taper[of], 0.2))
-    dome = np.exp(-0.5 * (nuclear / 1.5) ** 2)
-    dome = np.maximum(dome, np.where(process, THICK, own.arms[of]))
-    plate = rise * slow * (own.height[of] + own.body[of] * dome)
-    ring = np.exp(-0.5 * (into / 0.7) ** 2) * own.ring[of] * np.maximum(0.6 + 0.8 * uneven, 0)
-    plate += NUCLEUS * own.clear[of] * (nucleus + ring)
-    ruffled = 0.35 + 1 / (1 + np.exp(-6 * (far - 1.15)))
-    lumps = np.maximum(0.4 + 0.8 * uneven, 0) * np.maximum(0.6 + 0.5 * lumpy, 0)
-    ruffles = own.margin[of] * lumps * np.exp(-(((free - 1.3) / 1.1) ** 2))
-    plate += ruffled * ruffles
-    groove = own.contact[of] * slow**1.5 * np.exp(0.45 * uneven) * np.exp(-0.5 * (contact / GROOVE) ** 2)
-    plate -= groove
+    ``of`` is the index of the cell; ``free, contact, into`` are distances, px of the image: from
+    the background, from other cells, and outwards from the nucleus's edge; ``far`` is the distance
+    from the cell's centre in cell radii; ``slow, uneven, lumpy`` are noises over 10, 3 and 1 px.
+    """
 
-    nearest = np.minimum(free, contact)
-    ball = own.ball[of]
-    cap = _cap(own, layer, inside, nearest)
-    coarse = smooth_noise(shape, int(LUMP * SCALE), rng)[inside]
-    grainy = own.margin[of] * coarse * np.clip(nearest / 2.5, 0, 1)
-    round_phase = ball * cap + 0.5 * grainy + 0.3 * ruffles + NUCLEUS * own.clear[of] * ring
-    height = np.where(ball > 0, round_phase, plate)
+    def __init__(self, layer, own, rng):
+        shape = layer.label.shape
+        self.inside = layer.label > 0
+        self.of = layer.label[self.inside] - 1
+        self.free = blur(_distance(self.inside), 1.0)[self.inside]
+        self.contact = _distance(~_contacts(layer.label))[self.inside].clip(max=20)
+        self.nuclear, self.far = layer.nuclear[self.inside], layer.far[self.inside]
+        self.process = layer.process[self.inside]
+        self.slow, self.uneven, self.lumpy = (
+            smooth_noise(shape, scale, rng)[self.inside] for scale in (10 * SCALE, 3 * SCALE, SCALE)
+        )
+        self.into = (self.nuclear - 1) * own.nucleus[self.of]
+        self.nucleus = _step(-self.into / EDGE)
+        self.nucleus[self.process] = 0
 
-    white = rng.standard_normal(shape, np.float32)
-    size = culture.size * SCALE
-    fine = _unit(blur(white, size), size)[inside]
-    fine += 0.8 * _unit(blur(white, 2.5 * size), 2.5 * size)[inside]
-    near = np.exp(-np.maximum(into, 0) / np.maximum(own.thin[of] * own.radius[of], 0.5))
-    spared = 1 - np.minimum(own.clear[of], 0.95) * nucleus
-    edge = np.clip(free / 2.5, 0, 1)
-    tips = own.margin[of] * (1 + np.tanh(4 * (far - 1.35))) * (free < 6)
-    chance = GRANULES / SCALE**2 * spared * edge
-    chance *= (0.05 + near) * np.exp(0.6 * uneven) + 2.5 * tips
-    core = np.bincount(of, nucleus > 0.6, len(own.radius))
-    nucleoli = np.where(nucleus > 0.6, NUCLEOLI / np.maximum(core, 30)[of], 0)
-    draw = rng.random(len(of), np.float32)
-    amount = np.where(
-        draw < chance,
-        own.grain[of] * (0.1 + 0.45 * rng.standard_exponential(len(of))) * (0.6 + 0.4 * near),
-        0,
-    )
-    spots = np.zeros(shape, np.float32)
-    spots[inside] = np.where(draw < chance, amount, 0)
-    grains = _peak(blur(spots, size), size)[inside]
-    spots[inside] = np.where(draw > 1 - nucleoli, own.nucleoli[of] * (0.3 + 0.6 * slow), 0)
-    grains += _peak(blur(spots, NUCLEOLUS * SCALE), NUCLEOLUS * SCALE)[inside]
-    grains += own.fine[of] * fine * (0.25 + 0.75 * near) * (0.2 + 0.8 * spared) * edge
-    phase = np.zeros(shape, np.float32)
-    phase[inside] = height + SATURATION * np.tanh(grains / SATURATION)
-    return phase
+    def image(self, values):
+        """Values of the covered pixels as an image, 0 elsewhere; float32."""
+        image = np.zeros(self.inside.shape, np.float32)
+        image[self.inside] = values
+        return image
 
 
-def _cap(own, layer, inside, nearest):
-    """Relative height of rounded cells: a cap, rings, and a core that leans one way in all cells."""
-    of = layer.label[inside] - 1
+def _layer_phase(culture, layer, own, rng):
+    """Phase of the cells of one layer."""
+    at = _Pixels(layer, own, rng)
+    lumps = np.maximum(0.4 + 0.8 * at.uneven, 0) * np.maximum(0.6 + 0.5 * at.lumpy, 0)
+    ruffles = own.margin[at.of] * np.exp(-(((at.free - 1.3) / 1.1) ** 2)) * (0.2 + lumps)
+    ring = np.exp(-0.5 * (at.into / 0.7) ** 2) * own.ring[at.of]
+    ring *= NUCLEUS * own.clear[at.of] * np.maximum(0.6 + 0.8 * at.uneven, 0)
+    height = _plate(at, own) + ring + ruffles * (0.35 + _step(6 * (at.far - 1.15)))
+    ball = own.ball[at.of] > 0
+    if ball.any():
+        height = np.where(ball, _ball(at, own, rng) + ring + 0.3 * ruffles, height)
+    return at.image(height + SATURATION * np.tanh(_grains(at, culture, own, rng) / SATURATION))
+
+
+def _plate(at, own):
+    """Spread cells: lamella, thick middle and nucleus, and the grooves between cells."""
+    rise = 1 - np.exp(-at.free / np.maximum(own.taper[at.of], 0.2))
+    middle = np.exp(-0.5 * (at.nuclear / 1.5) ** 2)
+    middle = np.maximum(middle, np.where(at.process, THICK, own.arms[at.of]))
+    plate = rise * np.exp(0.3 * at.slow) * (own.height[at.of] + own.body[at.of] * middle)
+    plate += NUCLEUS * own.clear[at.of] * at.nucleus
+    depth = own.contact[at.of] * np.exp(0.45 * (at.slow + at.uneven))
+    return plate - depth * np.exp(-0.5 * (at.contact / GROOVE) ** 2)
+
+
+def _ball(at, own, rng):
+    """Rounded cells: a cap with rings and lumps, and a core that leans one way in all of them."""
+    nearest = np.minimum(at.free, at.contact)
     greatest = np.maximum(0.6 * own.radius, 0.5)  # a covered cell's rest is no smaller cap
-    np.maximum.at(greatest, of, nearest)
-    cap = np.clip(1 - (1 - nearest / greatest[of]) ** 2, 0, 1) ** CAP
-    count = np.maximum(np.bincount(of, minlength=len(own.radius)), 1)
-    toward, away = np.zeros(len(of), np.float32), np.ones(len(of), np.float32)
-    for place, lean in zip(np.nonzero(inside), own.lean.T, strict=True):
-        off = (place - (np.bincount(of, place, len(count)) / count)[of]).astype(np.float32)
-        toward += off * lean[of]
+    np.maximum.at(greatest, at.of, nearest)
+    cap = np.clip(1 - (1 - nearest / greatest[at.of]) ** 2, 0, 1) ** CAP
+    count = np.maximum(np.bincount(at.of, minlength=len(own.radius)), 1)
+    toward, away = np.zeros(len(at.of), np.float32), np.ones(len(at.of), np.float32)
+    for place, lean in zip(np.nonzero(at.inside), own.lean.T, strict=True):
+        middle = np.bincount(at.of, place, len(count)) / count
+        off = (place - middle[at.of]).astype(np.float32)
+        toward += off * lean[at.of]
         away += off**2
-    beyond = own.core[of] + toward / np.sqrt(away) - nearest
-    core = 1 / (1 + np.exp(np.clip(beyond / 0.45, -30, 30)))
-    ripple = 0.08 * np.cos(2 * np.pi * nearest / RIPPLE) * np.exp(-nearest / 4) * own.ring[of]
-    return cap * (1 - CORE + CORE * core + ripple)
+    core = _step((nearest - own.core[at.of] - toward / np.sqrt(away)) / EDGE)
+    ripple = np.cos(2 * np.pi * nearest / RIPPLE) * np.exp(-nearest / 4) * own.ring[at.of]
+    cap *= 1 - CORE + CORE * core + 0.08 * ripple
+    lumps = smooth_noise(at.inside.shape, int(LUMP * SCALE), rng)[at.inside]
+    return own.ball[at.of] * cap + 0.5 * own.margin[at.of] * lumps * np.clip(nearest / 2.5, 0, 1)
+
+
+def _grains(at, culture, own, rng):
+    """Granules around the nucleus and at the tips, nucleoli in it, and the fine grain."""
+    size = culture.size * SCALE
+    near = np.exp(-np.maximum(at.into, 0) / np.maximum(own.thin * own.radius, 0.5)[at.of])
+    spared = (1 - np.minimum(own.clear[at.of], 0.95) * at.nucleus) * np.clip(at.free / 2.5, 0, 1)
+    tips = own.margin[at.of] * (1 + np.tanh(4 * (at.far - 1.35))) * (at.free < 6)
+    chance = (0.05 + near) * np.exp(0.6 * at.uneven) + 2.5 * tips
+    draw = rng.random(len(at.of), np.float32)
+    amount = 0.1 + 0.45 * rng.standard_exponential(len(at.of), np.float32)
+    amount *= own.grain[at.of] * (0.6 + 0.4 * near)
+    granules = at.image(amount * (draw < GRANULES / SCALE**2 * spared * chance))
+    core = at.nucleus > 0.6
+    chance = NUCLEOLI / np.maximum(np.bincount(at.of, core, len(own.radius)), 30)
+    amount = own.nucleoli[at.of] * (0.3 + 0.6 * np.exp(0.3 * at.slow))
+    nucleoli = at.image(amount * core * (draw > 1 - chance[at.of]))
+    white = rng.standard_normal(at.inside.shape, np.float32)
+    fine = sum(share * _unit(white, width * size) for share, width in ((1, 1), (0.8, 2.5)))
+    spread = own.fine[at.of] * (0.25 + 0.75 * near) * spared
+    coarse = _peak(granules, size) + _peak(nucleoli, NUCLEOLUS * SCALE)
+    return coarse[at.inside] + spread * fine[at.inside]
+
+
+def _step(x):
+    """A smooth step from 0 to 1."""
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
 
 
 def _distance(region):
@@ -176,13 +194,13 @@ def _contacts(label):
 
 
 def _unit(noise, deviation):
-    """Blurred white noise, scaled back to unit variance."""
-    return noise * np.float32(2 * np.sqrt(np.pi) * deviation)
+    """Blurred white noise of unit variance."""
+    return blur(noise, deviation) * np.float32(2 * np.sqrt(np.pi) * deviation)
 
 
 def _peak(points, deviation):
-    """Blurred points, scaled back to their height."""
-    return points * np.float32(2 * np.pi * deviation**2)
+    """Blurred points of the same height."""
+    return blur(points, deviation) * np.float32(2 * np.pi * deviation**2)
 
 
 def add_debris(phase, count, rng):
@@ -220,4 +238,4 @@ def add_debris(phase, count, rng):
             spot = spot + stride * np.array([np.sin(bend), np.cos(bend)])
     for layer, deviation in zip(points, SCALE * DEBRIS, strict=True):
         if layer.any():
-            phase += _peak(blur(layer, deviation), deviation)
+            phase += _peak(layer, deviation)
