@@ -48,7 +48,7 @@ def _tips(count, pull, turn, rng):
     """Relative radius of a shape with tips at unequal distances and sides drawn in between."""
     places = (np.arange(count) + rng.uniform(0.05, 0.65, count)) * 2 * np.pi / count
     places = np.sort(places % (2 * np.pi))
-    length = np.exp(0.3 * rng.standard_normal(count))
+    length = np.exp(0.2 * rng.standard_normal(count))
     following = np.append(places[1:], places[0] + 2 * np.pi)
     width = following - places
     side = np.searchsorted(places, (ANGLES - turn) % (2 * np.pi), side="right") - 1
