@@ -109,13 +109,16 @@ class PhantomCulture:
     cover : tuple of float
         Share of the image that cells cover at the first and the last time.
     colony : float
-        Share of cells that grow in colonies instead of anywhere.
+        Share of cells that grow in colonies instead of anywhere, at the last time; 40 % of it at
+        the first.
     colonies : float
         Mean number of colonies in an image of LIVECell's size.
     crowding : float
         Least distance of two centres as a share of the sum of their radii.
     fill : float
         How far neighbours grow into gaps between them: 1 keeps the outlines, 1.5 makes a sheet.
+    web : float
+        Radius of the curves that smooth the outer side of a sheet of spread cells, px; 0 for none.
     above : float
         Share of cells that lie over others instead of sharing borders with them.
     size : float
@@ -135,6 +138,7 @@ class PhantomCulture:
     colonies: float = 10.0
     crowding: float = 0.7
     fill: float = 1.1
+    web: float = 0.0
     above: float = 0.05
     size: float = 0.55
     debris: float = 20.0

@@ -111,7 +111,7 @@ def arrange(culture, cover, time, size, place, rng):
         nuclei[number] = canvases[above[number]].draw(
             number + 1, state, centres[number], radius[number], culture.fill, rng
         )
-    layers = tuple(canvas.layer() for canvas in canvases)
+    layers = tuple(canvas.layer(culture.web, ~balls) for canvas in canvases)
     return Layout(layers, states, radius, nuclei)
 
 
@@ -137,7 +137,7 @@ def _settle(culture, cover, time, size, place):
     count = int(np.searchsorted(np.cumsum(area), cover * height * width * total)) + 1
     states, area, draws = states[:count], area[:count], draws[:count]
     radius = np.sqrt(area / np.pi)
-    free = draws[:, 5] >= culture.colony
+    free = draws[:, 5] >= culture.colony * (0.4 + 0.6 * time)
     home = np.searchsorted(np.cumsum(weight / weight.sum()), draws[:, 1]).clip(max=colonies - 1)
     home[free] = -1
     centres = draws[:, 2:4] * (width + border, height + border) - border / 2
@@ -260,7 +260,21 @@ class _Canvas:
             sides.append(slice(start, stop))
         return tuple(sides)
 
-    def layer(self):
+    def _close(self, web, spread):
+        """Give pixels in nooks between spread cells, narrower than 2 ``web`` px, to the nearest."""
+        sheet = np.append(False, spread)[self.label]
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, 2 * (2 * int(SCALE * web) + 1,))
+        closed = cv2.morphologyEx(sheet.astype(np.uint8), cv2.MORPH_CLOSE, disc) > 0
+        _, near = cv2.distanceTransformWithLabels(
+            (~sheet).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        source = np.zeros(near.max() + 1, np.intp)
+        source[near[sheet]] = np.flatnonzero(sheet)
+        new = closed & (self.label == 0)
+        for values in (self.label, self.nuclear, self.far):
+            values[new] = values.ravel()[source[near[new]]]
+
+    def layer(self, web, spread):
         """The finished layer: of each cell only the piece with the most of its body."""
         for number, window in enumerate(find_objects(self.label), 1):
             if window is None:
@@ -269,6 +283,8 @@ class _Canvas:
             _, pieces = cv2.connectedComponents(own.astype(np.uint8), connectivity=4)
             body = np.bincount(pieces[own & ~self.process[window]], minlength=1)
             self.label[window][own & (pieces != body.argmax())] = 0
+        if web and spread.any():
+            self._close(web, spread)
         return Layer(self.label, self.nuclear, self.far, self.process)
 
 

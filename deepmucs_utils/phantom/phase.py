@@ -22,6 +22,7 @@ RIPPLE = 3.2  # px between the rings of a rounded cell
 EDGE = 0.45  # px, width of the nucleus's edge
 NUCLEUS = 0.08  # radians, phase of a clear nucleus above its surroundings
 GROOVE = 0.6  # px, standard deviation of a groove's profile
+DEEPEST = 0.25  # radians, greatest depth of a groove
 GRANULES = 0.16  # per px² next to the nucleus
 NUCLEOLI = 2.6  # of a cell
 NUCLEOLUS = 0.9  # px, radius (standard deviation)
@@ -67,7 +68,7 @@ class _Own:
         self.clear, self.nucleoli = varied("clear"), varied("nucleoli")
         self.grain, self.thin, self.fine = varied("grain"), varied("thin"), varied("fine")
         self.taper, self.margin = varied("taper"), varied("margin")
-        self.contact = varied("contact", 0.4, 0.4)
+        self.contact = varied("contact", 0.4, 0.3)
         self.arms = THICK * np.clip(varied("processes", 0, 0) / 3, 0, 1)
         self.ring = rng.normal(0.5, 0.7, count).clip(max=1.5).astype(np.float32)
         lean = rng.normal(0, 0.9, 2) + rng.normal(0, 0.3, (count, 2))
@@ -128,8 +129,8 @@ def _plate(at, own):
     middle = np.maximum(middle, np.where(at.process, THICK, own.arms[at.of]))
     plate = rise * np.exp(0.3 * at.slow) * (own.height[at.of] + own.body[at.of] * middle)
     plate += NUCLEUS * own.clear[at.of] * at.nucleus
-    depth = own.contact[at.of] * np.exp(0.45 * (at.slow + at.uneven))
-    return plate - depth * np.exp(-0.5 * (at.contact / GROOVE) ** 2)
+    depth = own.contact[at.of] * np.exp(0.4 * at.slow + 0.3 * at.uneven)
+    return plate - DEEPEST * np.tanh(depth / DEEPEST) * np.exp(-0.5 * (at.contact / GROOVE) ** 2)
 
 
 def _ball(at, own, rng):
