@@ -74,7 +74,7 @@ def test_a_place_grows_and_another_place_is_another():
 
 
 def test_cells_of_the_second_layer_lie_over_others():
-    culture = PhantomCulture("Two", (DISC,), above=0.5, crowding=0.4, colony=0)
+    culture = PhantomCulture("Two", (DISC,), above=0.25, crowding=0.4, colony=0)
     layout = layout_of(culture, cover=0.5)
     below, above = (layer.label > 0 for layer in layout.layers)
     assert (below & above).mean() > 0.02

@@ -21,7 +21,7 @@ def test_a_crop_shows_one_cell_and_nothing_around_it(root, tmp_path):
     assert set(labels) == {"A172", "SkBr3"}
     shown = (crops != 0).sum((1, 2))
     assert (shown[labels == "SkBr3"] < 1000).all()  # one round cell of 300 px², not its neighbours
-    assert (crops[:, :2] == 0).mean() > 0.9
+    assert (crops[:, :2] == 0).mean() > 0.8
 
 
 @pytest.mark.slow
