@@ -169,8 +169,8 @@ def _grains(at, culture, own, rng):
     amount = own.nucleoli[at.of] * (0.3 + 0.6 * np.exp(0.3 * at.slow))
     nucleoli = at.image(amount * core * (draw > 1 - chance[at.of]))
     white = rng.standard_normal(at.inside.shape, np.float32)
-    fine = sum(share * _unit(white, width * size) for share, width in ((1, 1), (0.5, 2.5)))
-    spread = own.fine[at.of] * (0.25 + 0.75 * near) * spared
+    fine = sum(share * _unit(white, width * size) for share, width in ((1, 1), (0.6, 2.5)))
+    spread = own.fine[at.of] * (0.25 + 0.75 * near) * spared * np.exp(0.4 * at.uneven)
     coarse = _peak(granules, size) + _peak(nucleoli, NUCLEOLUS * SCALE)
     return coarse[at.inside] + spread * fine[at.inside]
 
