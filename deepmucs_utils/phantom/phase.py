@@ -59,16 +59,18 @@ class _Own:
     def __init__(self, culture, layout, rng):
         count = len(layout.states)
 
-        def varied(name, of_cell=VARIATION, of_image=OF_IMAGE):
+        def varied(name, of_cell=VARIATION, of_image=None):
             values = np.array([getattr(state, name) for state in culture.states])[layout.states]
-            spread = of_cell * rng.standard_normal(count) + of_image * rng.standard_normal()
+            of_image = OF_IMAGE * rng.standard_normal() if of_image is None else of_image
+            spread = of_cell * rng.standard_normal(count) + of_image
             return (values * np.exp(spread)).astype(np.float32)
 
         self.ball, self.height, self.body = varied("ball"), varied("height"), varied("body")
         self.clear, self.nucleoli = varied("clear"), varied("nucleoli")
-        self.grain, self.thin, self.fine = varied("grain"), varied("thin"), varied("fine")
-        self.taper, self.margin = varied("taper"), varied("margin")
-        self.contact = varied("contact", 0.4, 0.3)
+        self.thin, self.taper, self.margin = varied("thin"), varied("taper"), varied("margin")
+        rough = OF_IMAGE * rng.standard_normal()  # where there is much grain, grooves are deep too
+        self.grain, self.fine = varied("grain", of_image=rough), varied("fine", of_image=rough)
+        self.contact = varied("contact", 0.4, rough + 0.2 * rng.standard_normal())
         self.arms = THICK * np.clip(varied("processes", 0, 0) / 3, 0, 1)
         self.ring = rng.normal(0.5, 0.7, count).clip(max=1.5).astype(np.float32)
         lean = rng.normal(0, 0.9, 2) + rng.normal(0, 0.3, (count, 2))
