@@ -109,8 +109,7 @@ class PhantomCulture:
     cover : tuple of float
         Share of the image that cells cover at the first and the last time.
     colony : float
-        Share of cells that grow in colonies instead of anywhere, at the last time; 40 % of it at
-        the first.
+        Share of cells that grow in colonies instead of anywhere.
     colonies : float
         Mean number of colonies in an image of LIVECell's size.
     crowding : float

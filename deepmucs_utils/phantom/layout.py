@@ -134,10 +134,11 @@ def _settle(culture, cover, time, size, place):
     area = np.maximum(area * np.exp(spread * sizes), 50)
     border = 2 * np.sqrt(np.median(area) / np.pi)
     total = (height + border) * (width + border) / (height * width)
-    count = int(np.searchsorted(np.cumsum(area), cover * height * width * total)) + 1
+    alone = area * culture.fill ** (2 - 2 * time)  # with time, neighbours leave less room
+    count = int(np.searchsorted(np.cumsum(alone), cover * height * width * total)) + 1
     states, area, draws = states[:count], area[:count], draws[:count]
     radius = np.sqrt(area / np.pi)
-    free = draws[:, 5] >= culture.colony * (0.4 + 0.6 * time)
+    free = draws[:, 5] >= culture.colony
     home = np.searchsorted(np.cumsum(weight / weight.sum()), draws[:, 1]).clip(max=colonies - 1)
     home[free] = -1
     centres = draws[:, 2:4] * (width + border, height + border) - border / 2
@@ -276,6 +277,8 @@ class _Canvas:
 
     def layer(self, web, spread):
         """The finished layer: of each cell only the piece with the most of its body."""
+        if web and spread.any():
+            self._close(web, spread)
         for number, window in enumerate(find_objects(self.label), 1):
             if window is None:
                 continue
@@ -283,8 +286,6 @@ class _Canvas:
             _, pieces = cv2.connectedComponents(own.astype(np.uint8), connectivity=4)
             body = np.bincount(pieces[own & ~self.process[window]], minlength=1)
             self.label[window][own & (pieces != body.argmax())] = 0
-        if web and spread.any():
-            self._close(web, spread)
         return Layer(self.label, self.nuclear, self.far, self.process)
 
 
