@@ -7,10 +7,7 @@ from deepmucs_utils.phantom.layout import SCALE, inset
 
 STROKE = 10  # vertices over which the error of a drawn outline changes
 TOLERANCE = 0.45  # px, simplification of the annotated outline
-BRUSH = 1.5  # px, width of the thinnest part that is annotated
 LEAST_AREA = 40  # px²; smaller remainders are not annotated
-
-_BRUSH = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, 2 * (round(BRUSH * SCALE) + 1,))
 
 
 def annotate(culture, layout, rng):
@@ -48,8 +45,6 @@ def _polygon(label, number, window, state, rng):
     top, left = (max(side.start - margin, 0) for side in window)
     nearby = label[top : window[0].stop + margin, left : window[1].stop + margin]
     own = (nearby == number).astype(np.uint8)
-    drawn = cv2.morphologyEx(own, cv2.MORPH_OPEN, _BRUSH)  # annotators leave filopodia out
-    own = drawn if drawn.any() else own
     mask = own | (cv2.dilate(own, disc) * (nearby == 0))
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     contour = max(contours, key=len)

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from deepmucs_utils.phantom.outlines import ANGLES, DIRECTIONS, processes, radii
 
 SCALE = 2  # pixels of a layout per pixel of the image
-INSET = {"ball": 1.5, "spread": 1.0}  # px from a cell to its annotated outline, past the rim
+INSET = 1.0, 1.5  # px from a cell to its annotated outline past the rim: spread, and others
 WEB = 0.3  # radius of the curves between a cell and its processes, in cell radii / SCALE
 BEND = 0.12  # how far borders of spread cells bend, in cell radii
 SECOND = 0.3  # share of cells in the second layer from which a third one is used
@@ -187,8 +187,8 @@ def _warp(size, scale, bend, rng):
 
 
 def inset(state):
-    """Distance from a cell's edge to its annotated outline, px of the image."""
-    return INSET["ball" if state.ball > 0 else "spread"]
+    """Distance from a cell's edge to its annotated outline, px: wide around thin processes."""
+    return INSET[state.ball > 0 or state.processes > 1]
 
 
 class _Canvas:
