@@ -18,6 +18,7 @@ from deepmucs_utils.phantom.outlines import ANGLES, DIRECTIONS, processes, radii
 SCALE = 2  # pixels of a layout per pixel of the image
 INSET = 1.0, 1.5  # px from a cell to its annotated outline past the rim: spread, and others
 WEB = 0.3  # radius of the curves between a cell and its processes, in cell radii / SCALE
+ARM = 3.0  # px, mean width of processes, for their share of a cell's area
 BEND = 0.12  # how far borders of spread cells bend, in cell radii
 SECOND = 0.3  # share of cells in the second layer from which a third one is used
 PUSHES = 14  # rounds in which cells move apart
@@ -206,6 +207,8 @@ class _Canvas:
     def draw(self, number, state, centre, radius, fill, rng):
         """Draw one cell; centre and radius of its nucleus, px of the image."""
         ball = state.ball > 0
+        arms_share = state.processes * (1 + state.reach) * ARM / (np.pi * radius)
+        radius = radius / np.sqrt(1 + arms_share)
         table = radii(state, max(radius - inset(state), 2.0), rng)
         arms = processes(state, table, rng)
         away = 0.7 * np.sqrt(rng.random()) * (1 - state.nucleus)
