@@ -16,7 +16,7 @@ from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.plate import list_shots
 from deepmucs_utils.phantom.write import annotation
 
-FROZEN = "144382a45de2a994"
+FROZEN = "b28a59e1e883c379"
 
 
 def digest():
