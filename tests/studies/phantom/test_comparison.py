@@ -8,6 +8,7 @@ from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.studies.phantom.comparison import CRITERIA, as_text, compare
 from deepmucs_utils.studies.phantom.measure_root import measure_root
 from deepmucs_utils.studies.phantom.reference import (
+    FITTED,
     read_range,
     reference_profiles,
     reference_statistics,
