@@ -55,7 +55,7 @@ def _polygon(label, number, window, state, rng):
     error = SCALE * state.hand * _closed_noise(len(points), rng)
     x, y = np.rint(points + 3 * normal).astype(int).T
     beyond = nearby[y.clip(0, nearby.shape[0] - 1), x.clip(0, nearby.shape[1] - 1)] > 0
-    error[beyond] *= 0.7  # a border that two cells share is clearer
+    error[beyond] *= 0.5  # a border that two cells share is clearer
     error += 0.5  # from pixel centre to pixel edge
     for _ in range(2):  # no pixel steps
         points = (np.roll(points, 1, 0) + 2 * points + np.roll(points, -1, 0)) / 4

@@ -16,7 +16,7 @@ from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.plate import list_shots
 from deepmucs_utils.phantom.write import annotation
 
-FROZEN = "b28a59e1e883c379"
+FROZEN = "5ccb63b0dc6b99fa"
 
 
 def digest():
