@@ -9,6 +9,7 @@ from deepmucs_utils.phantom.phase import add_debris, cell_phase
 
 CONTRAST = 0.12  # standard deviation, over images, of the logarithm of the contrast
 FOCUS = 0.25  # the same of the focus
+SHIFT = 0.08  # px, standard deviation of the ring's misalignment in x and y
 
 
 def draw_image(culture, time, density, size, place, rng):
@@ -40,7 +41,8 @@ def draw_image(culture, time, density, size, place, rng):
     phase = cell_phase(culture, layout, rng)
     add_debris(phase, culture.debris, rng)
     focus = culture.focus + FOCUS * rng.standard_normal()
-    contrast = phase_contrast(phase, SCALE, culture.halo, focus)
+    shift = SHIFT * rng.standard_normal(2)
+    contrast = phase_contrast(phase, SCALE, culture.halo, focus, shift)
     contrast *= np.exp(CONTRAST * rng.standard_normal())
     grey = GREY + contrast + camera_noise(size, *culture.noise, rng)
     return np.rint(grey).clip(0, 255).astype(np.uint8), annotate(culture, layout, rng)

@@ -31,7 +31,7 @@ DIAGONAL = 0.07  # largest weight of diagonal neighbours in the noise
 SHARPENED = 0.05  # weight that the noise takes from the second neighbours
 
 
-def phase_contrast(phase, scale, halo, focus):
+def phase_contrast(phase, scale, halo, focus, shift=(0.0, 0.0)):
     """Image of a phase object in positive phase contrast.
 
     Parameters
@@ -44,6 +44,9 @@ def phase_contrast(phase, scale, halo, focus):
         Standard deviation of K, px of the camera.
     focus : float
         Defocus, from −1 to 1.
+    shift : tuple of float
+        ``x, y`` by which K lies off its centre, px of the camera: a ring that isn't quite aligned
+        makes one side of a cell brighter.
 
     Returns
     -------
@@ -51,7 +54,13 @@ def phase_contrast(phase, scale, halo, focus):
         Grey levels relative to the background, flattened; no noise.
     """
     real, imaginary = np.cos(phase), np.sin(phase)
-    direct_real, direct_imaginary = blur(real, halo * scale), blur(imaginary, halo * scale)
+    aside = np.float32([[1, 0, scale * shift[0]], [0, 1, scale * shift[1]]])
+    direct_real, direct_imaginary = (
+        cv2.warpAffine(
+            blur(part, halo * scale), aside, phase.shape[::-1], borderMode=cv2.BORDER_REFLECT
+        )
+        for part in (real, imaginary)
+    )
     real += TRANSMISSION * direct_imaginary - direct_real
     imaginary -= TRANSMISSION * direct_real + direct_imaginary
     contrast = (real**2 + imaginary**2) / np.float32(TRANSMISSION**2) - 1

@@ -4,10 +4,10 @@ import numpy as np
 
 DIRECTIONS = 256  # of a table of radii
 ANGLES = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
-BRANCHES = 0.8  # of a process
-FILOPODIA = 0.8  # of the cell, per process
+BRANCHES = 0.4  # of a process
+FILOPODIA = 0.5  # of the cell, per process
 WAVES = np.arange(2, 7)[:, None]  # orders of the slow waves
-TIP = (0.08, 0.65)  # px of tips' radius of curvature over the root of the cell's radius
+TIP = (0.2, 0.9)  # px of tips' radius of curvature over the root of the cell's radius
 
 
 def radii(state, radius, rng):

@@ -25,7 +25,7 @@ GROOVE = 0.6  # px, standard deviation of a groove's profile
 DEEPEST = 0.25  # radians, greatest depth of a groove
 GRANULES = 0.16  # per px² next to the nucleus
 NUCLEOLI = 3.0  # of a cell
-NUCLEOLUS = 0.9  # px, radius (standard deviation)
+NUCLEOLUS = 0.95  # px, radius (standard deviation)
 SATURATION = 1.0  # radians, largest phase of granules
 DEBRIS = np.array([0.45, 0.75, 1.2])  # px, radii (standard deviations) of debris
 DEBRIS_SHARES = (0.62, 0.33, 0.05)
@@ -113,8 +113,8 @@ class _Pixels:
 def _layer_phase(culture, layer, own, rng):
     """Phase of the cells of one layer."""
     at = _Pixels(layer, own, rng)
-    lumps = np.maximum(0.4 + 0.8 * at.uneven, 0) * np.maximum(0.6 + 0.5 * at.lumpy, 0)
-    ruffles = own.margin[at.of] * np.exp(-(((at.free - 1.3) / 1.1) ** 2)) * (0.2 + lumps)
+    lumps = np.maximum(0.5 + 0.8 * at.uneven, 0) * np.maximum(0.8 + 0.3 * at.lumpy, 0)
+    ruffles = own.margin[at.of] * np.exp(-(((at.free - 1.3) / 1.1) ** 2)) * (0.3 + 0.8 * lumps)
     ring = np.exp(-0.5 * (at.into / 0.7) ** 2) * own.ring[at.of]
     ring *= NUCLEUS * own.clear[at.of] * np.maximum(0.6 + 0.8 * at.uneven, 0)
     height = _plate(at, own) + ring + ruffles * (0.35 + _step(6 * (at.far - 1.15)))
@@ -126,12 +126,14 @@ def _layer_phase(culture, layer, own, rng):
 
 def _plate(at, own):
     """Spread cells: lamella, thick middle and nucleus, and the grooves between cells."""
-    rise = 1 - np.exp(-at.free / np.maximum(own.taper[at.of], 0.2))
+    # the edge is sharp here and fades there
+    taper = own.taper[at.of] * np.exp(0.9 * at.slow + 0.2)
+    rise = 1 - np.exp(-at.free / np.maximum(taper, 0.2))
     middle = np.exp(-0.5 * (at.nuclear / 1.5) ** 2)
     middle = np.maximum(middle, np.where(at.process, THICK, own.arms[at.of]))
     plate = rise * np.exp(0.3 * at.slow) * (own.height[at.of] + own.body[at.of] * middle)
     plate += NUCLEUS * own.clear[at.of] * at.nucleus
-    depth = own.contact[at.of] * np.exp(0.4 * at.slow + 0.3 * at.uneven)
+    depth = own.contact[at.of] * np.exp(0.5 * at.slow + 0.12 * at.uneven)
     return plate - DEEPEST * np.tanh(depth / DEEPEST) * np.exp(-0.5 * (at.contact / GROOVE) ** 2)
 
 
@@ -161,18 +163,19 @@ def _grains(at, culture, own, rng):
     near = np.exp(-np.maximum(at.into, 0) / np.maximum(own.thin * own.radius, 0.5)[at.of])
     spared = (1 - np.minimum(own.clear[at.of], 0.95) * at.nucleus) * np.clip(at.free / 2.5, 0, 1)
     tips = own.margin[at.of] * (1 + np.tanh(4 * (at.far - 1.35))) * (at.free < 6)
-    chance = (0.05 + near) * np.exp(0.6 * at.uneven) + 2.5 * tips
+    chance = (0.02 + 1.2 * near) * np.exp(0.9 * at.uneven) + 2.0 * tips
     draw = rng.random(len(at.of), np.float32)
-    amount = 0.1 + 0.45 * rng.standard_exponential(len(at.of), np.float32)
+    amount = 0.1 + 0.4 * rng.standard_exponential(len(at.of), np.float32)
     amount *= own.grain[at.of] * (0.6 + 0.4 * near)
     granules = at.image(amount * (draw < GRANULES / SCALE**2 * spared * chance))
     core = at.nucleus > 0.6
     chance = NUCLEOLI / np.maximum(np.bincount(at.of, core, len(own.radius)), 30)
-    amount = own.nucleoli[at.of] * (0.3 + 0.6 * np.exp(0.3 * at.slow))
+    amount = own.nucleoli[at.of] * rng.uniform(0.4, 1.1, len(at.of)).astype(np.float32)
     nucleoli = at.image(amount * core * (draw > 1 - chance[at.of]))
     white = rng.standard_normal(at.inside.shape, np.float32)
     fine = sum(share * _unit(white, width * size) for share, width in ((1, 1), (0.6, 2.5)))
-    spread = own.fine[at.of] * (0.25 + 0.75 * near) * spared * np.exp(0.4 * at.uneven)
+    spread = own.fine[at.of] * (0.2 + 0.8 * near) * (0.35 + 0.65 * spared)
+    spread *= np.exp(0.5 * at.uneven) * np.clip(at.free / 2.5, 0, 1)
     coarse = _peak(granules, size) + _peak(nucleoli, NUCLEOLUS * SCALE)
     return coarse[at.inside] + spread * fine[at.inside]
 

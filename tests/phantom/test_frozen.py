@@ -16,7 +16,7 @@ from deepmucs_utils.phantom.layout import SIZE
 from deepmucs_utils.phantom.plate import list_shots
 from deepmucs_utils.phantom.write import annotation
 
-FROZEN = "5ccb63b0dc6b99fa"
+FROZEN = "99287c35ff76d58f"
 
 
 def digest():
