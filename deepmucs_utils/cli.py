@@ -5,6 +5,7 @@ instant. Options are named like the parameters of the functions that they are pa
 same option means the same everywhere.
 """
 
+import logging
 import os
 import sys
 from dataclasses import fields
@@ -233,6 +234,7 @@ def predict(run_dir, images, out, overlays):
     """
     from deepmucs_utils.segmentation.predict import predict
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # limits that were reached
     print(predict(run_dir, images, out, overlays=overlays))
 
 

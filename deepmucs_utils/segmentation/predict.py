@@ -44,7 +44,7 @@ def predict(run_dir, images, out, overlays=False) -> Path:
     Path
         ``predictions.json``, a COCO results list: image_id, category_id, bbox, score and
         segmentation as RLE. For images that are no set, ``images.json`` beside it has their ids.
-        A logged warning says where images reached their limit of detections.
+        The log says, at level INFO, where images reached their limit of detections.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def predict(run_dir, images, out, overlays=False) -> Path:
     cut = predict_files(model, cfg, paths, out / "predictions.json", drawings)
     if cut:
         worst, kept = max(cut.items(), key=lambda item: item[1])
-        logging.getLogger(__name__).warning(
+        logging.getLogger(__name__).info(
             f"{out / 'predictions.json'}: {len(cut)} of {len(paths)} images reached their limit of "
             f"detections, such as {worst} with {kept}; the least certain cells are missing; cut "
             "the images into smaller windows, or raise TEST.DETECTIONS_PER_IMAGE in the run's "

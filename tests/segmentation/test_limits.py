@@ -103,6 +103,7 @@ def test_more_than_a_thousand_proposals_of_a_window_reach_the_heads(network):
 
 
 def test_a_prediction_that_reaches_its_limit_says_so(tmp_path, cfg, network, monkeypatch, caplog):
+    caplog.set_level("INFO", "deepmucs_utils.segmentation.predict")
     plant(network, monkeypatch)
     network.roi_heads.detections = 20
     monkeypatch.setattr(
