@@ -113,7 +113,7 @@ def test_a_prediction_that_reaches_its_limit_says_so(tmp_path, cfg, network, mon
         cv2.imwrite(str(tmp_path / name), np.full(WINDOW, 128, np.uint8))
     path = predict("a run", [tmp_path / "one.png", tmp_path / "two.png"], tmp_path / "out")
     (record,) = caplog.records
-    assert record.levelname == "WARNING"
+    assert record.levelname == "INFO"
     for part in (str(path), "2 of 2 images", "one.png with 120", "TEST.DETECTIONS_PER_IMAGE"):
         assert part in record.message
     assert len(json.loads(path.read_text())) <= 240
