@@ -30,13 +30,13 @@ def test_nothing_is_of_a_single_pixel(culture):
 
 def test_granules_gather_around_the_nucleus_and_spare_it():
     layer, phase = draw({"grain": 0.4, "thin": 0.3, "clear": 0.95, "height": 0})
-    phase = phase - gaussian_filter(phase, 3 * SCALE)
+    strong = (phase - gaussian_filter(phase, 3 * SCALE))[layer.label > 0] > 0.15
     nuclear = layer.nuclear[layer.label > 0]
     inner, ring, outer = (
-        phase[layer.label > 0][(nuclear > low) & (nuclear < high)].std()
-        for low, high in ((0, 0.4), (1.2, 1.6), (3, 9))
+        strong[(nuclear > low) & (nuclear < high)].mean()
+        for low, high in ((0, 0.6), (1.2, 1.6), (3, 9))
     )
-    assert ring > 2 * outer and ring > 1.5 * inner
+    assert ring > 3 * outer and ring > 3 * inner
 
 
 def test_cells_that_meet_leave_a_groove():
