@@ -29,7 +29,7 @@ def test_nothing_is_of_a_single_pixel(culture):
 
 
 def test_granules_gather_around_the_nucleus_and_spare_it():
-    layer, phase = draw({"grain": 0.4, "thin": 0.3, "clear": 0.95, "height": 0})
+    layer, phase = draw({"grain": 0.4, "thin": 0.3, "clear": 3.0, "height": 0})
     strong = (phase - gaussian_filter(phase, 3 * SCALE))[layer.label > 0] > 0.15
     nuclear = layer.nuclear[layer.label > 0]
     inner, ring, outer = (
