@@ -26,7 +26,7 @@ class State:
     share : tuple of float
         Weight among the states when the culture is sparse, and when it is confluent.
     area : float
-        Median area of the mask of a lone cell, px².
+        Median area of the mask of a lone cell, px², before the culture's ``fill``.
     spread : float
         Standard deviation of the logarithm of the area.
     aspect : float
@@ -124,8 +124,8 @@ class PhantomCulture:
         Radius (standard deviation) of granules, px.
     debris : float
         Mean number of specks of debris in an image of LIVECell's size.
-    halo, focus : float
-        Optics: width of the halo, px; defocus, from −1 to 1.
+    halo : float
+        Optics: width of the halo, px.
     noise : tuple of float
         Standard deviation (grey levels), autocorrelation at lag 1 along x and along y.
     """
@@ -142,7 +142,6 @@ class PhantomCulture:
     size: float = 0.55
     debris: float = 20.0
     halo: float = 1.2
-    focus: float = 0.0
     noise: tuple[float, float, float] = (1.1, 0.1, 0.2)
 
 

@@ -8,7 +8,7 @@ from deepmucs_utils.phantom.optics import GREY, camera_noise, phase_contrast
 from deepmucs_utils.phantom.phase import add_debris, cell_phase
 
 CONTRAST = 0.12  # standard deviation, over images, of the logarithm of the contrast
-FOCUS = 0.25  # the same of the focus
+FOCUS = 0.25  # standard deviation of the defocus, over images
 SHIFT = 0.08  # px, standard deviation of the ring's misalignment in x and y
 
 
@@ -40,7 +40,7 @@ def draw_image(culture, time, density, size, place, rng):
     layout = arrange(culture, cover, time, size, place, rng)
     phase = cell_phase(culture, layout, rng)
     add_debris(phase, culture.debris, rng)
-    focus = culture.focus + FOCUS * rng.standard_normal()
+    focus = FOCUS * rng.standard_normal()
     shift = SHIFT * rng.standard_normal(2)
     contrast = phase_contrast(phase, SCALE, culture.halo, focus, shift)
     contrast *= np.exp(CONTRAST * rng.standard_normal())

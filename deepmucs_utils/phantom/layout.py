@@ -128,9 +128,7 @@ def _settle(culture, cover, time, size, place):
     draws, sizes = place.random((most, 6)), place.standard_normal(most)
     late = np.sqrt(time)
     weights = np.array([(1 - late) * s.share[0] + late * s.share[1] for s in culture.states])
-    states = np.searchsorted(np.cumsum(weights / weights.sum()), draws[:, 0]).clip(
-        max=len(weights) - 1
-    )
+    states = _choose(weights, draws[:, 0])
     area, spread = np.array([(s.area, s.spread) for s in culture.states])[states].T
     area = np.maximum(area * np.exp(spread * sizes), 50)
     border = 2 * np.sqrt(np.median(area) / np.pi)
@@ -140,22 +138,27 @@ def _settle(culture, cover, time, size, place):
     states, area, draws = states[:count], area[:count], draws[:count]
     radius = np.sqrt(area / np.pi)
     free = draws[:, 5] >= culture.colony
-    home = np.searchsorted(np.cumsum(weight / weight.sum()), draws[:, 1]).clip(max=colonies - 1)
-    home[free] = -1
+    home = _choose(weight, draws[:, 1])
     centres = draws[:, 2:4] * (width + border, height + border) - border / 2
     for number in range(colonies):
-        own = home == number
-        if not own.any():
-            continue
-        angle = 2 * np.pi * draws[own, 2]
-        orders = np.arange(1, 4)[:, None]
-        lumps = shape[number, :, :1] * np.cos(orders * angle) + shape[number, :, 1:] * np.sin(
-            orders * angle
-        )
-        extent = np.sqrt(area[own].sum() / np.pi) * np.exp(lumps.sum(0)) * culture.crowding
-        out = (extent * np.sqrt(draws[own, 3]))[:, None]
-        centres[own] = homes[number] + out * np.stack([np.cos(angle), np.sin(angle)], 1)
+        own = (home == number) & ~free
+        extent = np.sqrt(area[own].sum() / np.pi) * culture.crowding
+        centres[own] = homes[number] + extent * _in_a_lumpy_disc(draws[own, 2:4], shape[number])
     return states, radius, _push_apart(centres, radius, culture.crowding, draws[:, 4])
+
+
+def _choose(weights, draws):
+    """For each draw from [0, 1) an index, with a chance in proportion to its weight."""
+    return np.searchsorted(np.cumsum(weights / weights.sum()), draws).clip(max=len(weights) - 1)
+
+
+def _in_a_lumpy_disc(draws, lumps):
+    """Points ``x, y`` spread over a disc of about unit radius; the first waves of its outline have
+    the logarithmic amplitudes ``lumps``, shape (3, 2)."""
+    angle = 2 * np.pi * draws[:, 0]
+    waves = np.arange(1, 4)[:, None] * angle
+    edge = np.exp((lumps[:, :1] * np.cos(waves) + lumps[:, 1:] * np.sin(waves)).sum(0))
+    return (edge * np.sqrt(draws[:, 1]))[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def _push_apart(centres, radius, crowding, jitter):
@@ -228,22 +231,14 @@ class _Canvas:
         edge = table[(angle * (DIRECTIONS / (2 * np.pi))).astype(np.int32) % DIRECTIONS]
         level = distance / edge * (0.5 if ball else 1.0)
         won = level < np.minimum(self.level[window], 0.5 if ball else 1.0)
+        self.process[window][won] = False
         if arms:
-            drawn = np.zeros(level.shape, np.uint8)
             corner = np.array([window[1].start, window[0].start]) / SCALE
-            for arm in arms:
-                points = np.rint((arm + centre - corner) * (16 * SCALE)).astype(np.int32)
-                cv2.fillPoly(drawn, [points], 1, shift=4)
-            drawn |= level < 1
-            bow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, 2 * (2 * int(WEB * radius) + 1,))
-            drawn = cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, bow)
-            thin = (drawn > 0) & (self.level[window] > 0.55) & ~won & (level >= 1)
-            self.process[window][won] = False
+            drawn = _webbed([arm + centre - corner for arm in arms], level < 1, WEB * radius)
+            thin = drawn & (self.level[window] > 0.55) & ~won & (level >= 1)
             self.process[window][thin] = True
             level[thin] = 0.3
             won |= thin
-        else:
-            self.process[window][won] = False
         self.level[window][won] = level[won]
         self.label[window][won] = number
         self.far[window][won] = distance[won] / np.float32(radius)
@@ -290,6 +285,15 @@ class _Canvas:
             body = np.bincount(pieces[own & ~self.process[window]], minlength=1)
             self.label[window][own & (pieces != body.argmax())] = 0
         return Layer(self.label, self.nuclear, self.far, self.process)
+
+
+def _webbed(arms, body, web):
+    """Pixels of a body and its processes, the angles between them rounded; bool, as ``body``."""
+    drawn = body.astype(np.uint8)
+    for arm in arms:
+        cv2.fillPoly(drawn, [np.rint(arm * (16 * SCALE)).astype(np.int32)], 1, shift=4)
+    bow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, 2 * (2 * int(web) + 1,))
+    return cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, bow) > 0
 
 
 def _elliptic(x, y, moment):

@@ -24,7 +24,6 @@ from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.evaluation.records import one_class, read_ground_truth, read_predictions
 from deepmucs_utils.files import read_json, write_json
 from deepmucs_utils.phantom.cultures import PHANTOM_CULTURES
-from deepmucs_utils.phantom.write import write_phantom
 from deepmucs_utils.studies.registry import document
 from deepmucs_utils.studies.training.monocultures import Windows, write_monocultures
 from deepmucs_utils.workflow import params, runs
@@ -79,7 +78,8 @@ def transfer(
     with runs.alone(out):
         sources = {"phantom": None} | (phantoms or {})
         images = -(-windows // (_WINDOWS_PER_IMAGE * len(PHANTOM_CULTURES)))
-        sources["phantom"] = sources["phantom"] or _phantom(out, images, jobs)
+        own = out / f"phantom-{runs.code_state('phantom')}-{images}"
+        sources["phantom"] = sources["phantom"] or runs.phantom(own, images=images)
         chosen = {name: (LiveCell(path), ("train",), windows) for name, path in sources.items()}
         others = tuple(s for s in ("train", "val") if s != split and root.has_split(s))
         if others:
@@ -117,11 +117,6 @@ def transfer(
 def study(root, folder):
     """The study ``transfer`` of the registry: the test split, with the defaults."""
     return transfer(root, out=folder, jobs=2)["result"]
-
-
-def _phantom(out, images, jobs):
-    folder = out / f"phantom-{runs.code_state('phantom')}-{images}"
-    return folder if folder.is_dir() else write_phantom(folder, images=images, jobs=jobs)
 
 
 def _windows(out, root, splits, number=None):
