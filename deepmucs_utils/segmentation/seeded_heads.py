@@ -7,6 +7,11 @@ distributed over processes, and a resumed training gives the same weights.
 
 At test detectron2 allows every image the same number of proposals and detections. Here a large
 image may have more than a small one, in proportion to its area.
+
+In mixed precision detectron2 rounds boxes to the type of the features, bfloat16: beyond 512 px to
+whole 4 px, a third of a small cell. Here regions are found, and features sampled in them, in
+float32; so are the scores and deltas that the boxes are chosen and moved by. The convolutions of
+the box and mask heads, which are most of their work, stay in bfloat16.
 """
 
 import torch
@@ -14,6 +19,7 @@ from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
 from detectron2.modeling.roi_heads import CascadeROIHeads
+from detectron2.modeling.roi_heads.cascade_rcnn import _ScaleGradient
 
 MOST_GROWTH = 30  # so that the masks of an image of any size fit into memory
 
@@ -42,6 +48,10 @@ class _OfEachImage:
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class SeededRPN(_OfEachImage, RPN):
     """detectron2's RPN; an image's sample of anchors and its number of proposals are its own."""
+
+    def forward(self, images, features, gt_instances=None):
+        with torch.autocast(images.tensor.device.type, enabled=False):
+            return super().forward(images, _in_float32(features), gt_instances)
 
     def label_and_sample_anchors(self, anchors, gt_instances):
         labels, boxes = [], []
@@ -85,6 +95,18 @@ class SeededCascadeROIHeads(_OfEachImage, CascadeROIHeads):
         for predictor in self.box_predictor:
             predictor.test_topk_per_image = -1  # all; `_forward_box` cuts them
 
+    def forward(self, images, features, proposals, targets=None):
+        return super().forward(images, _in_float32(features), proposals, targets)
+
+    def _run_stage(self, features, proposals, stage):
+        """detectron2's, with the last layers, scores and deltas, in float32."""
+        pooled = self.box_pooler(features, [one.proposal_boxes for one in proposals])
+        if self.training:
+            pooled = _ScaleGradient.apply(pooled, 1.0 / self.num_cascade_stages)
+        found = self.box_head[stage](pooled)
+        with torch.autocast(found.device.type, enabled=False):
+            return self.box_predictor[stage](found.float())
+
     def label_and_sample_proposals(self, proposals, targets):
         sampled = []
         for position, pair in enumerate(zip(proposals, targets, strict=True)):
@@ -99,6 +121,11 @@ class SeededCascadeROIHeads(_OfEachImage, CascadeROIHeads):
         limits = [self.limit(self.detections, one.image_size) for one in found]
         self.cut = [len(one) > limit for one, limit in zip(found, limits, strict=True)]
         return [one[:limit] for one, limit in zip(found, limits, strict=True)]
+
+
+def _in_float32(features):
+    """Feature maps by name, for sampling: ROIAlign rounds boxes to the type of the features."""
+    return {name: level.float() for name, level in features.items()}
 
 
 def set_image_seeds(model, seeds):

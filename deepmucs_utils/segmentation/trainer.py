@@ -1,7 +1,8 @@
 """One training under way: its steps, its validations, and what is kept of them.
 
 An iteration depends only on the run's seed and its number, so an interrupted training resumes to
-the weights that it would have had, on the CPU bit for bit.
+the weights that it would have had, on the CPU bit for bit. On a GPU, which
+adds gradients in no fixed order, weights differ in their last digits from the first step on.
 """
 
 import bisect

@@ -172,3 +172,15 @@ def test_sampling_on_the_cpu_is_torchvisions(height, width, groups, deformable, 
     theirs.square().mean().backward()
     for a, b in zip(here, there, strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("training_path", [False, True])
+def test_in_mixed_precision_places_and_product_are_single(training_path):
+    torch.manual_seed(0)
+    conv = DeformableConv2d(nn.Conv2d(8, 16, 3, padding=1, groups=2, bias=False), 2)
+    nn.init.normal_(conv.offset.weight)
+    x = torch.randn(1, 8, 9, 11).bfloat16()
+    with torch.set_grad_enabled(training_path):
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = conv(x)
+        assert torch.equal(mixed, conv(x.float()).bfloat16())
