@@ -5,6 +5,7 @@ A *segmentation* is a list of polygons ``[x0, y0, x1, y1, …]`` (px), or run le
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from hotcoco import mask as rle
@@ -100,9 +101,42 @@ def encode(window, mask, shape):
     dict
         ``size`` and compressed ``counts`` (bytes).
     """
-    whole = np.zeros(shape, np.uint8, order="F")
-    whole[window] = mask
-    return rle.encode(whole)
+    return encode_windows([[part.start for part in window]], mask[None], shape)[0]
+
+
+def encode_windows(corners, masks, shape):
+    """The run lengths of several masks, each inside a window of its own, of one size for all.
+
+    Time and memory grow with the windows, not with the image.
+
+    Parameters
+    ----------
+    corners : array_like of int, shape (n, 2)
+        First row and column of each window, px.
+    masks : ndarray of bool, shape (n, h, w)
+        A window may reach beyond the image's last rows and columns where its mask is empty.
+    shape : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    list of dict
+        ``size`` and compressed ``counts`` (bytes).
+    """
+    corners, pixels = np.asarray(corners, np.int64).reshape(-1, 2), shape[0] * shape[1]
+    columns = np.pad(masks.transpose(0, 2, 1).astype(bool), ((0, 0), (0, 0), (1, 1)))
+    one, column, row = np.nonzero(columns[..., 1:] != columns[..., :-1])  # starts and ends of runs
+    top, left = corners[one].T
+    place = one * (pixels + 1) + (left + column) * shape[0] + top + row
+    goes_on = np.flatnonzero(place[1:] == place[:-1])  # from a column's foot to the next one's head
+    place = np.delete(place, [goes_on, goes_on + 1])
+    first = np.arange(len(masks)) * (pixels + 1)
+    place = np.sort(np.concatenate([first, place, first + pixels]), kind="stable")
+    runs, bounds = np.diff(place).tolist(), [*np.searchsorted(place, first).tolist(), len(place)]
+    size = [int(side) for side in shape]
+    counts = (runs[begin : end - 1] for begin, end in pairwise(bounds))
+    codes = [{"size": size, "counts": own if own[-1] else own[:-1]} for own in counts]
+    return rle.frPyObjects(codes, *size) if codes else []
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,24 @@ import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
+from detectron2.layers import paste_masks_in_image
 from detectron2.modeling import build_model
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
-from hotcoco import mask as rle
 from torch import nn
+from torch.nn.functional import grid_sample
 from tqdm import tqdm
 
 from deepmucs_utils.data.cultures import COLOURS
 from deepmucs_utils.data.livecell import read_image
+from deepmucs_utils.data.masks import decode, encode_windows
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_json, write_text
 from deepmucs_utils.segmentation.run_files import BEST, LAST, load, read_config
 from deepmucs_utils.segmentation.samples import CoCultureSet, rescale, to_tensor
 
 SUFFIXES = (".png", ".tif", ".tiff")
+ROUNDED, PIXELS = 16, 2**18  # sides of windows are multiples; most pixels that are pasted at once
 
 
 def predict(run_dir, images, out, overlays=False) -> Path:
@@ -91,7 +95,7 @@ def load_model(run_dir) -> tuple[CfgNode, nn.Module]:
 
 
 @torch.no_grad()
-def predict_image(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
+def detect(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
     """Find the cells of one image.
 
     Parameters
@@ -104,13 +108,27 @@ def predict_image(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instance
     -------
     Instances
         On the CPU, in the image's pixels, by falling score: ``pred_boxes``, ``scores``,
-        ``pred_classes``, ``pred_masks`` (bool, shape (n, h, w)).
+        ``pred_classes``, ``probabilities`` (of the mask over the box; float32, shape (n, m, m)).
     """
     model.eval()
-    height, width = image.shape
     scaled, _ = rescale(image, cfg.INPUT.MIN_SIZE_TEST)
-    inputs = {"image": to_tensor(scaled), "height": height, "width": width}
-    return model([inputs])[0]["instances"].to("cpu")
+    (found,) = model.inference([{"image": to_tensor(scaled)}], do_postprocess=False)
+    found.probabilities = found.pred_masks[:, 0]
+    found.remove("pred_masks")  # so that detectron2 does not make whole images of them
+    return detector_postprocess(found, *image.shape).to("cpu")
+
+
+def predict_image(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
+    """Find the cells of one image, with a mask of the whole image for each, to look at.
+
+    Returns
+    -------
+    Instances
+        As `detect`, with ``pred_masks`` (bool, shape (n, h, w)) beside it.
+    """
+    found = detect(model, cfg, image)
+    found.pred_masks = paste_masks_in_image(found.probabilities, found.pred_boxes, image.shape)
+    return found
 
 
 def predict_files(model, cfg, paths, out, overlays=None) -> dict[str, int]:
@@ -136,13 +154,14 @@ def predict_files(model, cfg, paths, out, overlays=None) -> dict[str, int]:
     bar = tqdm(paths.items(), "predicting", unit="image", disable=None, leave=False)
     for image_id, path in bar:
         image = read_image(path)
-        found = predict_image(model, cfg, image)
-        records += to_records(found, image_id, cfg)
+        found = detect(model, cfg, image)
+        own = to_records(found, image_id, cfg)
+        records += own
         if any(model.roi_heads.cut):
             cut[str(path)] = len(found)
         if overlays:
             overlays.mkdir(exist_ok=True)
-            cv2.imwrite(str(overlays / f"{path.stem}.png"), draw(image, found, cfg))
+            cv2.imwrite(str(overlays / f"{path.stem}.png"), draw(image, own, cfg))
     write_text(out, json.dumps(records))
     return cut
 
@@ -150,36 +169,79 @@ def predict_files(model, cfg, paths, out, overlays=None) -> dict[str, int]:
 def to_records(found: Instances, image_id: int, cfg: CfgNode) -> list[dict]:
     """Detections of one image as COCO results; masks without a pixel are left out.
 
+    Parameters
+    ----------
+    found : Instances
+        From `detect`.
+    image_id : int
+    cfg : CfgNode
+
     Returns
     -------
     list of dict
     """
-    found = found[found.pred_masks.flatten(1).any(1)]
+    codes = {}
+    for rows, corners, masks in _windows(found):
+        filled = masks.any((1, 2))
+        encoded = encode_windows(corners[filled], masks[filled], found.image_size)
+        codes |= zip(rows[filled].tolist(), encoded, strict=True)
     boxes = found.pred_boxes.tensor.double().numpy()
     boxes[:, 2:] -= boxes[:, :2]
-    codes = [rle.encode(mask.numpy()) for mask in found.pred_masks]
+    columns = boxes.tolist(), found.scores.tolist(), found.pred_classes.tolist()
+    categories = cfg.DATASETS.CATEGORY_IDS
     return [
         {
             "image_id": image_id,
-            "category_id": cfg.DATASETS.CATEGORY_IDS[number],
+            "category_id": categories[number],
             "bbox": box,
             "score": score,
-            "segmentation": code | {"counts": code["counts"].decode()},
+            "segmentation": codes[row] | {"counts": codes[row]["counts"].decode()},
         }
-        for box, score, number, code in zip(
-            boxes.tolist(), found.scores.tolist(), found.pred_classes.tolist(), codes, strict=True
-        )
+        for row, (box, score, number) in enumerate(zip(*columns, strict=True))
+        if row in codes
     ]
 
 
-def draw(image, found, cfg) -> np.ndarray:
+def _windows(found):
+    """Masks in windows around their boxes, in groups of like size.
+
+    The pixels are those of detectron2's `paste_masks_in_image`: the probability at their centres
+    is at least 0.5. Outside of its box a mask is always below, so a window may be larger.
+
+    Yields
+    ------
+    rows : ndarray of int, shape (n,)
+        Of ``found``.
+    corners : ndarray of int, shape (n, 2)
+        First row and column of the windows.
+    masks : ndarray of bool, shape (n, h, w)
+    """
+    boxes = found.pred_boxes.tensor[:, [1, 0, 3, 2]].reshape(-1, 2, 2)
+    start, end = boxes.unbind(1)
+    corners = start.floor().long()
+    sizes = -(-(end.ceil().long() - corners) // ROUNDED) * ROUNDED
+    for size in sizes.unique(dim=0):
+        same = (sizes == size).all(1).nonzero()[:, 0]
+        for rows in same.split(max(1, PIXELS // int(size.prod()))):
+            y, x = (
+                (torch.arange(int(side)) + corners[rows, k, None] + 0.5 - start[rows, k, None])
+                / (end - start)[rows, k, None] * 2 - 1
+                for k, side in enumerate(size)
+            )  # fmt: skip
+            shape = len(rows), *size.tolist()
+            grid = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], 3)
+            masks = grid_sample(found.probabilities[rows, None], grid, align_corners=False)[:, 0]
+            yield rows.numpy(), corners[rows].numpy(), (masks >= 0.5).numpy()
+
+
+def draw(image, records, cfg) -> np.ndarray:
     """Outlines of the cells with a score of at least 0.5, in their culture's colour.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (h, w)
-    found : Instances
-        From `predict_image`.
+    records : list of dict
+        From `to_records`.
     cfg : CfgNode
 
     Returns
@@ -188,13 +250,14 @@ def draw(image, found, cfg) -> np.ndarray:
         Channels blue, green, red, as OpenCV writes them.
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    found = found[found.scores >= 0.5]
-    for number, mask in zip(found.pred_classes.tolist(), found.pred_masks, strict=True):
-        code = COLOURS.get(cfg.DATASETS.CATEGORY_NAMES[number], "#FFFFFF")
-        outline, _ = cv2.findContours(
-            mask.numpy().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
-        cv2.drawContours(canvas, outline, -1, tuple(bytes.fromhex(code[1:]))[::-1], 1)
+    names = dict(zip(cfg.DATASETS.CATEGORY_IDS, cfg.DATASETS.CATEGORY_NAMES, strict=True))
+    for record in records:
+        if record["score"] < 0.5:
+            continue
+        mask = decode(record["segmentation"], image.shape).astype(np.uint8)
+        outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        colour = bytes.fromhex(COLOURS.get(names[record["category_id"]], "#FFFFFF")[1:])[::-1]
+        cv2.drawContours(canvas, outline, -1, tuple(colour), 1)
     return canvas
 
 

@@ -3,7 +3,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from deepmucs_utils.data.masks import decode, decode_masks, encode, paint, rasterise
+from deepmucs_utils.data.masks import (
+    decode,
+    decode_masks,
+    encode,
+    encode_windows,
+    paint,
+    rasterise,
+)
 
 
 def square(x0, y0, side):
@@ -91,3 +98,28 @@ def test_a_mask_in_a_window_is_encoded_as_the_whole_mask():
     code = encode(window, part, (5, 12))
     assert code == coco_mask.encode(whole)
     assert np.array_equal(decode(code, (5, 12)), whole)
+
+
+@st.composite
+def windows_of_an_image(draw):
+    """Windows of one size with masks inside the image, at its borders, empty and full ones."""
+    shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    sides = draw(st.tuples(st.integers(1, 14), st.integers(1, 14)))
+    number, seed = draw(st.integers(0, 6)), draw(st.integers(0, 2**32))
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, shape, (number, 2))
+    masks = rng.random((number, *sides)) < rng.choice([0, 0.3, 0.9, 1], (number, 1, 1))
+    wholes = np.zeros((number, *shape), np.uint8)
+    for (top, left), mask, whole in zip(corners, masks, wholes, strict=True):
+        mask[shape[0] - top :] = mask[:, shape[1] - left :] = False
+        part = whole[top : top + sides[0], left : left + sides[1]]
+        part[:] = mask[: part.shape[0], : part.shape[1]]
+    return corners, masks, shape, wholes
+
+
+@given(windows_of_an_image())
+@settings(max_examples=300, deadline=None)
+def test_masks_in_windows_are_encoded_as_pycocotools_encodes_the_whole_masks(case):
+    corners, masks, shape, wholes = case
+    codes = encode_windows(corners, masks, shape)
+    assert codes == [coco_mask.encode(np.asfortranarray(whole)) for whole in wholes]

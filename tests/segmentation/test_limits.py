@@ -1,6 +1,8 @@
-"""What a prediction may hold at most, which grows with the image."""
+"""What a prediction may hold at most, which grows with the image, and the memory that it takes."""
 
 import json
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 from deepmucs_utils.segmentation.config import get_config
-from deepmucs_utils.segmentation.predict import predict, predict_image
+from deepmucs_utils.segmentation.predict import predict, predict_files, predict_image
 
 WINDOW = (256, 352)  # px, the demo's images
 CELLS = 400
@@ -121,3 +123,26 @@ def test_a_prediction_that_reaches_its_limit_says_so(tmp_path, cfg, network, mon
     network.roi_heads.detections = 100
     predict("a run", tmp_path / "one.png", tmp_path / "again")
     assert not caplog.records
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory can be limited on Linux alone")
+def test_memory_does_not_grow_with_detections_times_pixels(tmp_path, cfg, network, monkeypatch):
+    """3,000 masks of 2048² px would be 12.6 GB; a gigabyte is left to the process."""
+    resource = pytest.importorskip("resource")
+    found = Instances((2048, 2048))
+    start = 2000 * torch.rand(3000, 2)
+    found.pred_boxes = Boxes(torch.hstack([start, start + 12 + 36 * torch.rand(3000, 2)]))
+    found.scores, found.pred_classes = torch.ones(3000), torch.zeros(3000, dtype=torch.long)
+    found.pred_masks = torch.rand(3000, 1, 28, 28)
+    monkeypatch.setattr(network.backbone, "forward", lambda images: {})
+    monkeypatch.setattr(network.proposal_generator, "forward", lambda *args: (None, {}))
+    monkeypatch.setattr(network.roi_heads, "forward", lambda *args: ([found], {}))
+    cv2.imwrite(str(tmp_path / "image.png"), np.full((2048, 2048), 128, np.uint8))
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 2**30, before[1]))
+    try:
+        predict_files(network, cfg, {1: tmp_path / "image.png"}, tmp_path / "predictions.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert len(json.loads((tmp_path / "predictions.json").read_text())) == 3000

@@ -3,19 +3,33 @@ import shutil
 
 import cv2
 import numpy as np
+import pycocotools.mask
 import pytest
 import torch
+from detectron2.layers import paste_masks_in_image
 from detectron2.structures import Boxes, Instances
 from hotcoco import mask as coco_mask
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
-from deepmucs_utils.segmentation.predict import draw, load_model, predict, to_records
+from deepmucs_utils.segmentation.predict import (
+    detect,
+    draw,
+    load_model,
+    predict,
+    predict_image,
+    to_records,
+)
 from deepmucs_utils.segmentation.run_files import write_config
-from deepmucs_utils.segmentation.samples import CoCultureSet
+from deepmucs_utils.segmentation.samples import CoCultureSet, rescale, to_tensor
 from deepmucs_utils.segmentation.trainer import Trainer
 from tests.tiny import SIZE, tiny_config, write_set
+
+CFG = tiny_config()
 
 
 @pytest.fixture(scope="module")
@@ -57,31 +71,88 @@ def test_images_outside_a_set_are_numbered_and_drawn_on(a_run, tiny_set, tmp_pat
     assert overlay.shape == (SIZE, SIZE, 3)
 
 
-def two_cells():
-    found = Instances((10, 12))
-    found.pred_boxes = Boxes(torch.tensor([[1.0, 2.0, 5.0, 6.0], [0.0, 0.0, 1.0, 1.0]]))
-    found.scores = torch.tensor([0.75, 0.6])
-    found.pred_classes = torch.tensor([3, 0])
-    found.pred_masks = torch.zeros(2, 10, 12, dtype=torch.bool)
-    found.pred_masks[0, 2:6, 1:5] = True
+def detections(boxes, probabilities, size, scores=None):
+    """Detections of class 3, as the network gives them."""
+    found = Instances(size)
+    found.pred_boxes = Boxes(torch.as_tensor(boxes, dtype=torch.float32))
+    found.scores = torch.linspace(1, 0.5, len(boxes)) if scores is None else torch.tensor(scores)
+    found.pred_classes = torch.full((len(boxes),), 3)
+    found.probabilities = torch.as_tensor(probabilities, dtype=torch.float32)
     return found
 
 
+def two_cells(scores=(0.75, 0.6)):
+    """A square of 4 px and a mask that nowhere reaches a half."""
+    boxes = [[1.0, 2.0, 5.0, 6.0], [0.0, 0.0, 1.0, 1.0]]
+    probabilities = torch.tensor([1, 0.4])[:, None, None].expand(2, 28, 28)
+    return detections(boxes, probabilities, (10, 12), scores)
+
+
 def test_a_record_holds_box_category_score_and_mask_and_empty_masks_are_left_out():
-    (record,) = to_records(two_cells(), 7, tiny_config())
+    (record,) = to_records(two_cells(), 7, CFG)
     assert (record["image_id"], record["category_id"], record["score"]) == (7, 4, 0.75)
     assert record["bbox"] == [1.0, 2.0, 4.0, 4.0]
-    assert np.array_equal(coco_mask.decode(record["segmentation"]), two_cells().pred_masks[0])
+    square = np.zeros((10, 12), np.uint8)
+    square[2:6, 1:5] = 1
+    assert np.array_equal(coco_mask.decode(record["segmentation"]), square)
+
+
+def plain_records(found, image_id, cfg):
+    """The records by detectron2's and pycocotools' own ways, with a whole image for each mask."""
+    masks = paste_masks_in_image(found.probabilities, found.pred_boxes, found.image_size)
+    records = []
+    for row, mask in enumerate(masks.numpy()):
+        code = pycocotools.mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        x0, y0, x1, y1 = found.pred_boxes.tensor[row].tolist()
+        if mask.any():
+            records.append(
+                {
+                    "image_id": image_id,
+                    "category_id": cfg.DATASETS.CATEGORY_IDS[found.pred_classes[row]],
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "score": found.scores[row].item(),
+                    "segmentation": code | {"counts": code["counts"].decode()},
+                }
+            )
+    return records
+
+
+@given(st.integers(0, 2**32), st.integers(1, 90), st.integers(1, 90))
+@settings(max_examples=40, deadline=None)
+def test_records_are_those_of_whole_masks(seed, height, width):
+    """Of boxes inside the image and along its borders; masks that are noise, full or empty."""
+    rng = np.random.default_rng(seed)
+    corners = np.sort(rng.uniform(-0.2, 1.2, (30, 2, 2)).clip(0, 1), axis=1)
+    boxes = (corners * (width, height)).astype(np.float32)
+    boxes[::3] = boxes[::3].round()
+    boxes = boxes.reshape(-1, 4)[(boxes[:, 1] > boxes[:, 0]).all(1)]
+    power = rng.choice([0, 0.5, 1, 9], (len(boxes), 1, 1))
+    found = detections(boxes, rng.random((len(boxes), 28, 28)) ** power, (height, width))
+    assert to_records(found, 7, CFG) == plain_records(found, 7, CFG)
+
+
+@pytest.mark.parametrize("side", [0, 48, 101])
+def test_a_networks_records_are_those_of_whole_masks_at_any_scale(a_run, tiny_set, side):
+    cfg, model = load_model(a_run)
+    cfg.INPUT.MIN_SIZE_TEST = side
+    image = read_image(tiny_set / "images" / "000001.png")[:50]
+    found = detect(model, cfg, image)
+    records = to_records(found, 7, cfg)
+    assert len(records) > 1 and records == plain_records(found, 7, cfg)
+    inputs = {"image": to_tensor(rescale(image, side)[0]), "height": 50, "width": SIZE}
+    with torch.no_grad():
+        whole = model([inputs])[0]["instances"]
+    assert torch.equal(whole.pred_boxes.tensor, found.pred_boxes.tensor)
+    assert torch.equal(whole.pred_masks, predict_image(model, cfg, image).pred_masks)
 
 
 def test_outlines_have_the_cultures_colour_and_only_those_scored_enough_are_drawn():
     image = np.full((10, 12), 128, np.uint8)
-    found = two_cells()
-    canvas = draw(image, found, tiny_config())
+    canvas = draw(image, to_records(two_cells(), 7, CFG), CFG)
     assert canvas[2, 1].tolist() == [0x42, 0xE4, 0xF0]  # Huh7's #F0E442, blue first
     assert canvas[3, 2].tolist() == [128, 128, 128]
-    found.scores -= 0.3
-    assert (draw(image, found, tiny_config()) == 128).all()
+    unsure = to_records(two_cells(scores=(0.45, 0.3)), 7, CFG)
+    assert (draw(image, unsure, CFG) == 128).all()
 
 
 @pytest.mark.parametrize(
