@@ -211,7 +211,7 @@ def train(set_dir, val_dir, out, endless, cache, resume, **options):
 @argument("action", type=Choice(["convert"]), expose_value=False)
 @argument("source", type=PATH, metavar="IN")
 @argument("out", type=PATH)
-@option("--model", type=Choice(MODELS), default="paper")
+@option("--model", type=Choice([name for name in MODELS if name != "small"]), default="paper")
 @option("--keep-classes", is_flag=True, help="Keep its classes instead of the eight cultures.")
 def weights(source, out, **options):
     """Convert published weights to a run.

@@ -28,7 +28,7 @@ from deepmucs_utils.segmentation.predict import predict_files
 from deepmucs_utils.segmentation.run_files import BEST, LAST, Curves, load, save
 from deepmucs_utils.segmentation.samples import Samples, batches
 from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
-from deepmucs_utils.segmentation.weights import REPORT, load_into, read_tensors
+from deepmucs_utils.segmentation.weights import REPORT, load_into, read_checkpoint
 
 
 def learning_rate(cfg, iteration):
@@ -105,8 +105,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.iteration, self.best = state["iteration"], state["best"]
         elif cfg.MODEL.WEIGHTS:
-            weights = cfg.MODEL.WEIGHTS
-            write_json(out / REPORT, load_into(self.network, read_tensors(weights), weights))
+            checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
+            write_json(out / REPORT, load_into(self.network, checkpoint))
         devices = [comm.get_local_rank()] if self.on_gpu else None
         self.model = create_ddp_model(self.network, device_ids=devices, broadcast_buffers=False)
         self.samples = Samples(source, cfg, cfg.SEED)

@@ -117,7 +117,7 @@ def training_config(
     batch : int, optional
         Images per iteration, over all processes; the learning rate is proportional to it.
     weights : path-like, optional
-        A run to start from, or a checkpoint that `weights.read_tensors` reads.
+        A run to start from, or a checkpoint that `weights.read_checkpoint` reads.
 
     Returns
     -------
