@@ -86,7 +86,8 @@ class Trainer:
     best : float
         Best validation AP so far, percent.
     losses : dict of str to float
-        Of the last iteration, the mean over the processes.
+        Of the last iteration, the mean over the processes; ``gradient``, the norm of the gradient
+        of all weights before it was clipped.
     """
 
     def __init__(self, cfg, source, validation, out):
@@ -161,7 +162,8 @@ class Trainer:
         Raises
         ------
         DeepMuCSError
-            If a loss is no longer finite, or memory is exhausted.
+            If a loss or the gradient is no longer finite, before the weights change; or memory is
+            exhausted.
         """
         self.model.train()
         set_image_seeds(self.network, [sample["seed"] for sample in batch])
@@ -174,6 +176,11 @@ class Trainer:
                 raise FloatingPointError
             self.optimizer.zero_grad()
             sum(losses.values()).backward()
+            clip = self.cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE
+            gradient = nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+            self.losses["gradient"] = float(gradient)
+            if not gradient.isfinite():
+                raise FloatingPointError
         except FloatingPointError:  # detectron2 raises it too
             raise self._diverged(batch) from None
         except (MemoryError, RuntimeError) as error:
@@ -181,11 +188,9 @@ class Trainer:
             if not known and "can't allocate memory" not in str(error):
                 raise
             raise self._out_of_memory(batch) from None
-        clip = self.cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE
-        gradient = float(nn.utils.clip_grad_norm_(self.network.parameters(), clip))
         self.optimizer.step()
         self.iteration += 1
-        return self.losses | {"gradient": gradient, "lr": rate}
+        return self.losses | {"lr": rate}
 
     def _forward(self, batch):
         """The losses of a batch, as tensors; their means over the processes are kept."""

@@ -134,6 +134,22 @@ def test_a_diverging_training_stops_with_iteration_losses_and_images(tiny_set, t
     assert "loss_mask" in sentence and ".png" in sentence and "SOLVER.BASE_LR" in sentence
 
 
+@pytest.mark.parametrize("factor", [math.inf, math.nan])
+def test_a_gradient_without_bounds_reaches_neither_weights_nor_files(tiny_set, tmp_path, factor):
+    cfg = tiny_config(3)
+    cfg.SOLVER.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD = 1, 9
+    training = trainer(cfg, tiny_set, tmp_path)
+    weight = next(training.network.parameters())
+    weight.register_hook(lambda gradient: gradient * factor if training.iteration else gradient)
+    sentence = "iteration 2: the training diverged; .* gradient (inf|nan); images .*BASE_LR"
+    with pytest.raises(DeepMuCSError, match=sentence):
+        training.run()
+    for state in (training.network.state_dict(), load(tmp_path / "last.pth")["model"]):
+        assert all(tensor.isfinite().all() for tensor in state.values())
+    assert load(tmp_path / "last.pth")["iteration"] == 1
+    assert read_curves(tmp_path).index.tolist() == [1]
+
+
 def test_when_memory_ends_the_setting_to_lower_is_named(tiny_set, tmp_path, monkeypatch):
     training = trainer(tiny_config(), tiny_set, tmp_path)
 
