@@ -161,11 +161,13 @@ def test_when_memory_ends_the_setting_to_lower_is_named(tiny_set, tmp_path, monk
         training.run()
 
 
-def test_long_gradients_are_shortened(tiny_set, tmp_path):
+def test_long_gradients_are_shortened_where_the_configuration_says_so(tiny_set, tmp_path):
     lengths = []
-    for clip in (1e9, 1e-3):
+    for clip in (1e9, 1e-3, None):
         cfg = tiny_config()
-        cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = clip
+        assert cfg.SOLVER.CLIP_GRADIENTS.ENABLED
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = clip is not None
+        cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = clip or 1e-3
         cfg.SOLVER.WEIGHT_DECAY = 0.0
         training = trainer(cfg, tiny_set, tmp_path / str(clip))
         with EventStorage(0):
@@ -174,6 +176,20 @@ def test_long_gradients_are_shortened(tiny_set, tmp_path):
         lengths.append((found, float(torch.stack(grads).norm())))
     assert lengths[0][0] == pytest.approx(lengths[0][1])
     assert lengths[1] == (pytest.approx(lengths[0][0]), pytest.approx(1e-3, rel=1e-3))
+    assert lengths[2] == lengths[0]
+
+
+def test_the_optimiser_itself_clips_nothing_and_other_types_are_refused(tiny_set, tmp_path):
+    cfg, network = training_config("paper", CATEGORIES), torch.nn.Linear(1, 1)
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE) == (True, "full_model", 20)
+    assert {name: type(make(cfg, network)) for name, make in OPTIMIZERS.items()} == {
+        "SGD": torch.optim.SGD,
+        "AdamW": torch.optim.AdamW,
+    }
+    clip.CLIP_TYPE = "value"
+    with pytest.raises(DeepMuCSError, match="CLIP_TYPE 'value': unknown here; expected full_model"):
+        trainer(cfg, tiny_set, tmp_path)
 
 
 def _sharing(folder, out, norm):
