@@ -17,7 +17,7 @@ PYTHON := $(ENV)/bin/python
 export PYTHONNOUSERSITE := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help setup book html test check notebooks run lab studies bench lint clean
+.PHONY: help setup book html test check notebooks run lab studies gpu bench lint clean
 
 help:  ## list these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -66,6 +66,9 @@ lab: setup  ## open the notebooks in JupyterLab
 
 studies: setup  ## list the studies and run those without a stored result: make studies [STUDY=realism] [ROOT=…]
 	@$(PYTHON) -m deepmucs_utils.cli studies $(or $(STUDY),--missing) $(if $(ROOT),--root "$(ROOT)")
+
+gpu: setup  ## measure what only a GPU can show, in pieces of a few minutes; it resumes
+	@$(PYTHON) -m deepmucs_utils.cli gpu
 
 bench: setup  ## measure the speed of the parts
 	@$(PYTHON) -m benchmarks

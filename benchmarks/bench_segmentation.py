@@ -1,7 +1,7 @@
 """Time of a training step and of a prediction, by part; deformable convolution before and after.
 
-``small`` on the CPU, always; ``paper`` where there is a GPU. The data are a phantom's co-cultures
-on the demo canvas. Times are medians with the quartiles of the single steps, in rounds there and
+All of ``small``; `make gpu` measures the large networks. The data are a phantom's co-cultures on
+the demo canvas. Times are medians with the quartiles of the single steps, in rounds there and
 back again, so that a machine that grows slower meanwhile does not favour one of the variants.
 """
 
@@ -23,7 +23,6 @@ from detectron2.utils.events import EventStorage
 from torchvision.ops import deform_conv2d
 
 from deepmucs_utils.data.cultures import CATEGORIES
-from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.generation.endless import EndlessSet
 from deepmucs_utils.generation.recipes import get_recipe
 from deepmucs_utils.generation.sets import compose_set
@@ -58,11 +57,6 @@ def run():
         _table(f"{title}: ms of {ROUNDS * STEPS} steps", spread(rows))
         _table("One sample, ms", loading(fixed, endless))
         _table("A prediction of `small`, ms per image", prediction(fixed))
-        if torch.cuda.is_available():
-            _table("A training step of `paper` on the GPU, ms", on_gpu(fixed, folder))
-            _table("A prediction of `paper` on the GPU, ms per image", prediction(fixed, "paper"))
-        else:
-            print("`paper` on a GPU: not measured, there is none.")
 
 
 def _table(title, table):
@@ -191,15 +185,12 @@ def spread(rows):
     return table
 
 
-def training_steps(
-    source, folder, model="small", change=lambda cfg: None, prepare=lambda network: None
-):
+def training_steps(source, folder, change):
     """Times of single steps by part, ms; list of dict."""
-    cfg = training_config(model, CATEGORIES)
+    cfg = training_config("small", CATEGORIES)
     change(cfg)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         training = Trainer(cfg, source, source, Path(out))
-    prepare(training.network)
     clock = Clock(training.network)
     loader = batches(training.samples, cfg, start=0)
     rows = []
@@ -233,9 +224,9 @@ def loading(fixed, endless):
     return pd.DataFrame(rows).T
 
 
-def prediction(source, model="small"):
+def prediction(source):
     """Time of a prediction by part, with the network as it starts."""
-    cfg = training_config(model, CATEGORIES)
+    cfg = training_config("small", CATEGORIES)
     torch.manual_seed(0)
     network = build_model(cfg).eval()
     image, _, _ = source.read(0)
@@ -254,43 +245,3 @@ def prediction(source, model="small"):
     ms["masks to run lengths"] = 1000 * (time.perf_counter() - ended) / STEPS
     ms["together"] = whole + ms["masks to run lengths"]
     return pd.DataFrame({f"{len(found)} detections": ms}).T
-
-
-def on_gpu(source, folder, model="paper"):
-    """Steps on the GPU, ms, with the largest memory in GiB.
-
-    Single precision and bfloat16, with and without channels_last (a training has it on a GPU) and
-    a compiled backbone, and then batches that double until the memory does not suffice.
-    """
-    rows = {}
-    for mixed in (False, True):
-        for name, prepare in PREPARED.items():
-            name = f"{'bf16' if mixed else 'fp32'}, {name}, 4 images"
-            rows[name] = _on_gpu(source, folder, model, mixed, 4, prepare)
-    batch = 8
-    while True:
-        try:
-            rows[f"bf16, {batch} images"] = _on_gpu(source, folder, model, True, batch)
-        except DeepMuCSError as error:  # its sentence says that the memory ended
-            print(f"{batch} images: {error}")
-            break
-        batch *= 2
-    return pd.DataFrame(rows).T
-
-
-PREPARED = {
-    "channels_last": lambda network: None,
-    "contiguous": lambda network: network.to(memory_format=torch.contiguous_format),
-    "channels_last, compiled": lambda network: network.backbone.bottom_up.net.compile(),
-}
-
-
-def _on_gpu(source, folder, model, mixed, batch, prepare=PREPARED["channels_last"]):
-    def change(cfg):
-        cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.IMS_PER_BATCH = mixed, batch
-
-    torch.cuda.reset_peak_memory_stats()
-    steps = pd.DataFrame(training_steps(source, folder, model, change, prepare))
-    row = steps.median().to_dict()
-    row["images per second"] = 1000 * batch / row["step"]
-    return row | {"GiB": torch.cuda.max_memory_allocated() / 2**30}

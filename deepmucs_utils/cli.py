@@ -359,6 +359,19 @@ def studies(name, root, again, missing):
         print(registry.run_study(study, root, again))
 
 
+@deepmucs.command
+@option("--again", is_flag=True, help="Measure everything anew.")
+def gpu(again):
+    """Measure what only a GPU can show, or resume it.
+
+    Speed, memory and parity of mixed precision, and short trainings of the large networks, in
+    pieces of a few minutes; book/measured/gpu.json has those that are done.
+    """
+    from deepmucs_utils.studies.training.gpu import measure
+
+    print(measure(again))
+
+
 @deepmucs.command(params=[SET_NAME, *MODEL, *SCALE, SEED])
 @option("--root", type=PATH, help="LIVECell root (default: the phantom).")
 @option("--out", type=PATH, default=Path("runs"), help="Folder of the runs.")

@@ -65,6 +65,7 @@ STUDIES = {
     "transfer": Study(
         "What carries over to LIVECell?", 40, f"{_HERE}.training.transfer", (0, 1, 2), True
     ),
+    "overfit": Study("Can the large networks learn?", 150, f"{_HERE}.training.overfit"),
     "inference-scale": Study("Which scale at test?", 30, "benchmarks.inference_scale"),
 }
 
@@ -83,10 +84,11 @@ def read_study(name: str) -> dict:
         ``study, command, seeds, commit, seconds, machine`` (None where not recorded) and
         ``result``.
     """
-    return json.loads(_stored(name).read_text(encoding="utf-8"))
+    return json.loads(result_file(name).read_text(encoding="utf-8"))
 
 
-def _stored(name, root=None):
+def result_file(name: str, root: Path | None = None) -> Path:
+    """The file of a study's result; that of another root has the root's name in its own."""
     name = name if root is None else f"{name}_{root.resolve().name}"
     return params.repository() / "book" / "measured" / f"{name.replace('-', '_')}.json"
 
@@ -95,14 +97,17 @@ def list_studies() -> str:
     """One line per study: question, expected time, and the commit that its result is of."""
     lines = []
     for name, study in STUDIES.items():
-        stored = f"stored, {read_study(name)['commit']}" if _stored(name).is_file() else "missing"
+        there = result_file(name).is_file()
+        stored = f"stored, {read_study(name)['commit']}" if there else "missing"
         lines.append(f"{name:20} {study.minutes:3} min  {stored:16} {study.question}")
     return "\n".join(lines)
 
 
 def missing() -> list[str]:
     """Names of the studies without a stored result, but for those that need LIVECell."""
-    return [n for n, study in STUDIES.items() if not _stored(n).is_file() and not study.livecell]
+    return [
+        n for n, study in STUDIES.items() if not result_file(n).is_file() and not study.livecell
+    ]
 
 
 def run_study(name: str, root: Path | None = None, again: bool = False) -> Path:
@@ -132,7 +137,7 @@ def run_study(name: str, root: Path | None = None, again: bool = False) -> Path:
     study = STUDIES[name]
     if study.livecell and root is None:
         raise DeepMuCSError(f"study {name}: needs a root of LIVECell; name it with --root.")
-    path = _stored(name, None if study.livecell else root)
+    path = result_file(name, None if study.livecell else root)
     folder = params.cache() / "studies" / path.stem
     if path.is_file() and not again:
         return path

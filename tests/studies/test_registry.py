@@ -39,7 +39,7 @@ def study(root, folder):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.setitem(STUDIES, "some-study", Study("?", 1, __name__, (3,)))
-    monkeypatch.setattr(registry, "_stored", lambda name, root=None: tmp_path / f"{name}.json")
+    monkeypatch.setattr(registry, "result_file", lambda name, root=None: tmp_path / f"{name}.json")
     monkeypatch.setenv("DEEPMUCS_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
