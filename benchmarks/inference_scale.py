@@ -18,12 +18,11 @@ from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.segmentation.predict import load_model, predict_files
 from deepmucs_utils.segmentation.run_files import CONFIG, write_config
-from deepmucs_utils.segmentation.samples import CoCultureSet
+from deepmucs_utils.segmentation.samples import SHORT_SIDE, CoCultureSet
 from deepmucs_utils.segmentation.trainer import Trainer
 from deepmucs_utils.segmentation.training import training_config
 from deepmucs_utils.workflow import params, runs
 
-SIDE = 520  # px, short side of LIVECell's images
 TRAINED = (440, 480, 520, 560, 580, 620)  # px, published
 TESTED = (440, 520, 620, 800)  # px; the last one is the published
 
@@ -32,15 +31,14 @@ def train(set_dir, val_dir, out):
     """Train ``small`` on crops at the published scales; an interrupted training resumes."""
     source, validation = CoCultureSet(set_dir), CoCultureSet(val_dir)
     cfg = training_config("small", source.categories)
-    crop = min(cfg.INPUT.CROP.SIZE)
-    cfg.INPUT.MIN_SIZE_TRAIN = tuple(round(crop * side / SIDE) for side in TRAINED)
+    cfg.INPUT.MIN_SIZE_TRAIN = TRAINED
     out.mkdir(parents=True, exist_ok=True)
     if not (out / CONFIG).is_file():
         write_config(cfg, out)
     Trainer(cfg, source, validation, out).run()
 
 
-def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
+def scales(run, folder, factors=tuple(side / SHORT_SIDE for side in TESTED)):
     """Segmentation AP and time of a run's model at several scales of a set's images.
 
     Parameters
@@ -57,12 +55,11 @@ def scales(run, folder, factors=tuple(side / SIDE for side in TESTED)):
     """
     cfg, model = load_model(run)
     source = CoCultureSet(folder)
-    side = min(source.images[0]["height"], source.images[0]["width"])
     rows = {}
     with tempfile.TemporaryDirectory() as out:
         path = Path(out) / "predictions.json"
         for factor in factors:
-            cfg.INPUT.MIN_SIZE_TEST = round(factor * side)
+            cfg.INPUT.MIN_SIZE_TEST = round(factor * SHORT_SIDE)
             begun = time.process_time()
             predict_files(model, cfg, source.paths(), path)
             seconds = (time.process_time() - begun) / len(source.images)

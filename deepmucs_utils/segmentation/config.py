@@ -31,6 +31,7 @@ def add_deepmucs_config(cfg):
         ``INPUT.QUARTER_TURNS``: whether training turns images by 0, 90, 180 or 270 degrees; with
         detectron2's ``RANDOM_FLIP`` these are the eight symmetries of the square;
         ``SOLVER.OPTIMIZER``: ``"SGD"`` or ``"AdamW"``;
+        ``SOLVER.CLIP_GRADIENTS.CLIP_TYPE`` is ``"full_model"``, the norm of the whole gradient;
         ``TEST.LIMITS_AREA``: px of an image for which the numbers of proposals and detections at
         test are meant; a larger image may have in proportion more. 0: the same for every image;
         ``DATASETS.CATEGORY_IDS``, ``DATASETS.CATEGORY_NAMES``: classes of the network in its

@@ -120,8 +120,8 @@ class Curves:
         self._tensorboard = SummaryWriter(folder / "tensorboard", purge_step=start + 1)
 
     def add(self, iteration, **values):
-        """Append numbers of one iteration (counted from 1); NaN is written as null."""
-        plain = {name: None if math.isnan(value) else value for name, value in values.items()}
+        """Append numbers of one iteration (counted from 1); one that is not finite becomes null."""
+        plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"iteration": iteration} | plain) + "\n")
         self._file.flush()
         for name, value in values.items():

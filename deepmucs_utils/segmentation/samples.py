@@ -19,6 +19,7 @@ from deepmucs_utils.data.masks import decode_masks
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
 
+SHORT_SIDE = 520  # px, of LIVECell's images, for which the sides of the configurations are meant
 LEAST_VISIBLE = 0.25  # smallest share of a cell inside a crop for it to be trained on
 
 
@@ -220,14 +221,16 @@ def to_tensor(image):
     return torch.from_numpy(np.ascontiguousarray(image)).float().expand(3, -1, -1)
 
 
-def rescale(image, short_side, masks=None):
-    """Resize an image so that its short side has a given length; 0 leaves it as it is.
+def rescale(image, side, masks=None):
+    """Resize an image by the factor that gives LIVECell's images a short side of ``side``.
+
+    Cells of images of any size, such as windows and the demo's canvas, are seen at one scale.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (h, w)
-    short_side : int
-        In pixels.
+    side : int
+        In pixels: 520 and 0 leave the image as it is.
     masks : ndarray of bool, shape (n, h, w), optional
 
     Returns
@@ -235,7 +238,7 @@ def rescale(image, short_side, masks=None):
     image : ndarray of uint8
     masks : ndarray of bool, or None
     """
-    factor = short_side / min(image.shape) if short_side else 1.0
+    factor = side / SHORT_SIDE if side else 1.0
     if factor == 1.0:
         return image, masks
     size = tuple(round(side * factor) for side in image.shape[::-1])

@@ -49,6 +49,13 @@ def learning_rate(cfg, iteration):
     return rate
 
 
+def _sgd(cfg, network):
+    """detectron2's SGD, which is not to clip gradients: the trainer clips the whole of them."""
+    cfg = cfg.clone()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    return build_optimizer(cfg, network)
+
+
 def _adamw(cfg, network):
     """AdamW (Loshchilov and Hutter 2019), without decay of the normalisation's weights."""
     solver = cfg.SOLVER
@@ -58,7 +65,7 @@ def _adamw(cfg, network):
     return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=(solver.MOMENTUM, 0.99))
 
 
-OPTIMIZERS = {"SGD": build_optimizer, "AdamW": _adamw}
+OPTIMIZERS = {"SGD": _sgd, "AdamW": _adamw}
 
 
 class Trainer:
@@ -79,6 +86,11 @@ class Trainer:
     out : Path
         Folder of the run; the training resumes from ``last.pth`` in it.
 
+    Raises
+    ------
+    DeepMuCSError
+        If gradients are to be clipped in another way than by the norm of them all.
+
     Attributes
     ----------
     iteration : int
@@ -86,13 +98,20 @@ class Trainer:
     best : float
         Best validation AP so far, percent.
     losses : dict of str to float
-        Of the last iteration, the mean over the processes.
+        Of the last iteration, the mean over the processes; ``gradient``, the norm of the gradient
+        of all weights before it was clipped.
     """
 
     def __init__(self, cfg, source, validation, out):
         self.cfg, self.validation, self.out = cfg, validation, out
         self.rank, self.processes = comm.get_rank(), comm.get_world_size()
         self.on_gpu = cfg.MODEL.DEVICE == "cuda"
+        clip = cfg.SOLVER.CLIP_GRADIENTS
+        if clip.ENABLED and clip.CLIP_TYPE != "full_model":
+            raise DeepMuCSError(
+                f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {clip.CLIP_TYPE!r}: unknown here; expected "
+                "full_model, or ENABLED: False."
+            )
         torch.manual_seed(cfg.SEED)
         self.network = build_model(cfg)
         if self.on_gpu:
@@ -161,7 +180,8 @@ class Trainer:
         Raises
         ------
         DeepMuCSError
-            If a loss is no longer finite, or memory is exhausted.
+            If a loss or the gradient is no longer finite, before the weights change; or memory is
+            exhausted.
         """
         self.model.train()
         set_image_seeds(self.network, [sample["seed"] for sample in batch])
@@ -174,6 +194,12 @@ class Trainer:
                 raise FloatingPointError
             self.optimizer.zero_grad()
             sum(losses.values()).backward()
+            clip = self.cfg.SOLVER.CLIP_GRADIENTS
+            longest = clip.CLIP_VALUE if clip.ENABLED else math.inf
+            gradient = nn.utils.clip_grad_norm_(self.network.parameters(), longest, clip.NORM_TYPE)
+            self.losses["gradient"] = float(gradient)
+            if not gradient.isfinite():
+                raise FloatingPointError
         except FloatingPointError:  # detectron2 raises it too
             raise self._diverged(batch) from None
         except (MemoryError, RuntimeError) as error:
@@ -181,11 +207,9 @@ class Trainer:
             if not known and "can't allocate memory" not in str(error):
                 raise
             raise self._out_of_memory(batch) from None
-        clip = self.cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE
-        gradient = float(nn.utils.clip_grad_norm_(self.network.parameters(), clip))
         self.optimizer.step()
         self.iteration += 1
-        return self.losses | {"gradient": gradient, "lr": rate}
+        return self.losses | {"lr": rate}
 
     def _forward(self, batch):
         """The losses of a batch, as tensors; their means over the processes are kept."""

@@ -171,14 +171,25 @@ def test_little_of_a_cell_at_a_crops_edge_is_not_trained_on(tmp_path):
     assert kept and min(kept) >= 0.25 * areas.min()
 
 
-def test_the_short_side_is_scaled_and_zero_keeps_the_size():
+def test_masks_are_scaled_with_their_image_and_zero_keeps_the_size():
     image = np.zeros((20, 30), np.uint8)
     masks = np.zeros((1, 20, 30), bool)
     masks[0, 5:15, 5:25] = True
-    scaled, bigger = rescale(image, 40, masks)
+    scaled, bigger = rescale(image, 2 * 520, masks)
     assert scaled.shape == (40, 60) and bigger.shape == (1, 40, 60)
     assert bigger.sum() == 4 * masks.sum()
     assert rescale(image, 0, masks)[0] is image
+
+
+@pytest.mark.parametrize("side", [440, 480, 520, 560, 580, 620])
+def test_a_window_is_seen_at_the_scale_of_the_whole_image(side):
+    whole = np.random.default_rng(0).integers(0, 256, (520, 704), np.uint8)
+    scaled, _ = rescale(whole, side)
+    assert scaled.shape == (side, round(704 * side / 520))
+    assert np.array_equal(scaled, cv2.resize(whole, scaled.shape[::-1]))
+    for window in ((256, 352), (352, 256), (1040, 1408)):
+        seen, _ = rescale(np.zeros(window, np.uint8), side)
+        assert seen.shape == tuple(round(length * side / 520) for length in window)
 
 
 def test_a_folder_that_is_no_set_is_refused(tmp_path):

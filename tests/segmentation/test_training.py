@@ -134,6 +134,22 @@ def test_a_diverging_training_stops_with_iteration_losses_and_images(tiny_set, t
     assert "loss_mask" in sentence and ".png" in sentence and "SOLVER.BASE_LR" in sentence
 
 
+@pytest.mark.parametrize("factor", [math.inf, math.nan])
+def test_a_gradient_without_bounds_reaches_neither_weights_nor_files(tiny_set, tmp_path, factor):
+    cfg = tiny_config(3)
+    cfg.SOLVER.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD = 1, 9
+    training = trainer(cfg, tiny_set, tmp_path)
+    weight = next(training.network.parameters())
+    weight.register_hook(lambda gradient: gradient * factor if training.iteration else gradient)
+    sentence = "iteration 2: the training diverged; .* gradient (inf|nan); images .*BASE_LR"
+    with pytest.raises(DeepMuCSError, match=sentence):
+        training.run()
+    for state in (training.network.state_dict(), load(tmp_path / "last.pth")["model"]):
+        assert all(tensor.isfinite().all() for tensor in state.values())
+    assert load(tmp_path / "last.pth")["iteration"] == 1
+    assert read_curves(tmp_path).index.tolist() == [1]
+
+
 def test_when_memory_ends_the_setting_to_lower_is_named(tiny_set, tmp_path, monkeypatch):
     training = trainer(tiny_config(), tiny_set, tmp_path)
 
@@ -145,11 +161,13 @@ def test_when_memory_ends_the_setting_to_lower_is_named(tiny_set, tmp_path, monk
         training.run()
 
 
-def test_long_gradients_are_shortened(tiny_set, tmp_path):
+def test_long_gradients_are_shortened_where_the_configuration_says_so(tiny_set, tmp_path):
     lengths = []
-    for clip in (1e9, 1e-3):
+    for clip in (1e9, 1e-3, None):
         cfg = tiny_config()
-        cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = clip
+        assert cfg.SOLVER.CLIP_GRADIENTS.ENABLED
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = clip is not None
+        cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = clip or 1e-3
         cfg.SOLVER.WEIGHT_DECAY = 0.0
         training = trainer(cfg, tiny_set, tmp_path / str(clip))
         with EventStorage(0):
@@ -158,6 +176,20 @@ def test_long_gradients_are_shortened(tiny_set, tmp_path):
         lengths.append((found, float(torch.stack(grads).norm())))
     assert lengths[0][0] == pytest.approx(lengths[0][1])
     assert lengths[1] == (pytest.approx(lengths[0][0]), pytest.approx(1e-3, rel=1e-3))
+    assert lengths[2] == lengths[0]
+
+
+def test_the_optimiser_itself_clips_nothing_and_other_types_are_refused(tiny_set, tmp_path):
+    cfg, network = training_config("paper", CATEGORIES), torch.nn.Linear(1, 1)
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE) == (True, "full_model", 20)
+    assert {name: type(make(cfg, network)) for name, make in OPTIMIZERS.items()} == {
+        "SGD": torch.optim.SGD,
+        "AdamW": torch.optim.AdamW,
+    }
+    clip.CLIP_TYPE = "value"
+    with pytest.raises(DeepMuCSError, match="CLIP_TYPE 'value': unknown here; expected full_model"):
+        trainer(cfg, tiny_set, tmp_path)
 
 
 def _sharing(folder, out, norm):
