@@ -55,11 +55,12 @@ notebooks: setup  ## execute all notebooks from clean kernels and store their ou
 	$(PYTHON) -m nbstripout $(NBSTRIPOUT) notebooks/*.ipynb
 	$(PYTHON) -m deepmucs_utils.cli book --picture
 
-run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [CULTURES=A172,…] [MODEL=…] [ITERATIONS=…] [FRACTION=…]
+run: setup  ## one set: make run SET=DeepMuCS800 ROOT=… [CULTURES=A172,…] [MODEL=…] [ITERATIONS=…] [FRACTION=…] [BATCH=…] [WEIGHTS=…] [PROCESSES=…]
 	@$(PYTHON) -m deepmucs_utils.cli run --set "$(or $(SET),$(error SET is missing: make run SET=Demo40))" \
 	    $(if $(ROOT),--root "$(ROOT)") $(if $(MODEL),--model $(MODEL)) \
 	    $(if $(CULTURES),--cultures $(CULTURES)) $(if $(FRACTION),--fraction $(FRACTION)) \
-	    $(if $(ITERATIONS),--iterations $(ITERATIONS))
+	    $(if $(ITERATIONS),--iterations $(ITERATIONS)) $(if $(BATCH),--batch $(BATCH)) \
+	    $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(PROCESSES),--processes $(PROCESSES))
 
 lab: setup  ## open the notebooks in JupyterLab
 	@$(PYTHON) -m jupyter lab notebooks

@@ -100,6 +100,9 @@ SCALE = [
 MODEL = [
     Option(["--model"], type=Choice(MODELS), default="small", help="Size of the network."),
     Option(["--iterations"], type=COUNT, help="Of training (default: the model's)."),
+    Option(["--batch"], type=COUNT, help="Images per iteration; scales the learning rate."),
+    Option(["--weights"], type=PATH, help="Start from a run's weights or from a checkpoint."),
+    Option(["--processes"], type=COUNT, help="On this machine (default: its visible GPUs, or 1)."),
 ]
 TRUTH = Argument(["ground_truth"], type=PATH, metavar="GT")
 
@@ -186,18 +189,20 @@ def download(root, **options):
 @option("--val", "val_dir", type=PATH, required=True, help="Validation set.")
 @option("--out", type=PATH, required=True, metavar="RUN", help="Folder of the run.")
 @option("--resume", is_flag=True, help="Resume an interrupted run.")
-@option("--batch", type=COUNT, help="Images per iteration; scales the learning rate.")
-@option("--weights", type=PATH, help="Start from a run's weights or from a checkpoint.")
 @option("--endless", type=PATH, metavar="ROOT", help="Compose anew each epoch, from SET's root.")
-@option("--processes", type=COUNT, default=1, help="Processes on this machine, one per GPU.")
-@option("--machines", type=COUNT, default=1, help="Number of machines.")
-@option("--machine", type=IntRange(min=0), default=0, help="Number of this machine, from 0.")
-@option("--address", default="auto", help="Of machine 0, e.g. tcp://10.0.0.1:5555.")
+@option("--machines", type=COUNT, help="Number of machines (default 1).")
+@option("--machine", type=IntRange(min=0), help="Number of this machine, from 0.")
+@option("--address", help="Of machine 0, for all of them, e.g. tcp://10.0.0.1:5555.")
 def train(set_dir, val_dir, out, endless, cache, resume, **options):
-    """Train a model on a set."""
+    """Train a model on a set.
+
+    With --machines, each runs this command with its own --machine; machine 0 alone keeps the run.
+    torchrun may start the processes instead, which needs none of these options.
+    """
     from deepmucs_utils.generation.endless import EndlessSet
+    from deepmucs_utils.segmentation.launch import Launch
     from deepmucs_utils.segmentation.samples import CoCultureSet
-    from deepmucs_utils.segmentation.training import Launch, train, training_config
+    from deepmucs_utils.segmentation.training import train, training_config
 
     launch = _taken(Launch, options)
     source, validation = CoCultureSet(set_dir), CoCultureSet(val_dir)

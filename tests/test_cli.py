@@ -146,6 +146,17 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch, capsys):
         stopped_by(monkeypatch, ZeroDivisionError())
 
 
+def test_a_set_is_run_as_the_options_say(monkeypatch, tmp_path):
+    plans = []
+    monkeypatch.setattr(
+        "deepmucs_utils.workflow.notebooks.run_sets", lambda some: plans.extend(some) or some
+    )
+    options = ["--batch", "4", "--weights", str(tmp_path), "--processes", "2"]
+    assert main(["run", "--set", "Demo40", *options]) == 0
+    (plan,) = plans
+    assert (plan.batch, plan.weights, plan.processes) == (4, tmp_path, 2)
+
+
 def test_check_exits_with_1_when_there_are_faults(monkeypatch, capsys):
     faults = pd.DataFrame({"kind": ["duplicate"], "file_name": ["a.tif"]})
     monkeypatch.setattr("deepmucs_utils.data.faults.check_root", lambda *_, **__: faults)

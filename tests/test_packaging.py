@@ -107,6 +107,14 @@ def test_commits_strip_the_same_from_notebooks_as_make_notebooks():
     assert shlex.split(entry) == ["python", "-m", "nbstripout", *shlex.split(options)]
 
 
+def test_make_run_passes_its_variables_on():
+    names = "SET ROOT MODEL CULTURES FRACTION ITERATIONS BATCH WEIGHTS PROCESSES".split()
+    command = ["make", "--dry-run", "run", *(f"{name}=1" for name in names)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    given = re.findall(r"--(\w+) \"?1\"?", done.stdout)
+    assert sorted(given) == sorted(name.lower() for name in names)
+
+
 def test_every_phrase_of_the_word_list_is_found_by_codespell(tmp_path):
     words = (REPOSITORY / ".codespell-words.txt").read_text().splitlines()
     text = tmp_path / "phrases.md"

@@ -24,6 +24,7 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.matching import match_files
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.files import write_json
+from deepmucs_utils.segmentation.launch import from_first
 from deepmucs_utils.segmentation.predict import predict_files
 from deepmucs_utils.segmentation.run_files import BEST, LAST, Curves, load, save
 from deepmucs_utils.segmentation.samples import Samples, batches
@@ -84,7 +85,7 @@ class Trainer:
         Images to train on.
     validation : CoCultureSet
     out : Path
-        Folder of the run; the training resumes from ``last.pth`` in it.
+        Folder of the run; the training resumes from ``last.pth`` in it. Process 0 alone uses it.
 
     Raises
     ------
@@ -118,17 +119,23 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)
         self.optimizer = OPTIMIZERS[cfg.SOLVER.OPTIMIZER](cfg, self.network)
         self.iteration, self.best, self.losses = 0, -1.0, {}
-        if (out / LAST).is_file():
-            state = load(out / LAST)
-            self.network.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.iteration, self.best = state["iteration"], state["best"]
-        elif cfg.MODEL.WEIGHTS:
-            checkpoint = read_checkpoint(cfg.MODEL.WEIGHTS)
-            write_json(out / REPORT, load_into(self.network, checkpoint))
+        self._restore()
         devices = [comm.get_local_rank()] if self.on_gpu else None
         self.model = create_ddp_model(self.network, device_ids=devices, broadcast_buffers=False)
         self.samples = Samples(source, cfg, cfg.SEED)
+
+    def _restore(self):
+        """Take the last state of the run, or else the weights to start from, from process 0."""
+        last, weights = self.out / LAST, self.cfg.MODEL.WEIGHTS
+        state = from_first(lambda: load(last) if last.is_file() else None)
+        if state is not None:
+            self.network.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.iteration, self.best = state["iteration"], state["best"]
+        elif weights:
+            report = load_into(self.network, from_first(lambda: read_checkpoint(weights)))
+            if self.rank == 0:
+                write_json(self.out / REPORT, report)
 
     def run(self):
         """Train to the end."""

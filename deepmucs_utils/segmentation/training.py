@@ -1,39 +1,16 @@
 """Training (paper, section V): SGD on a co-culture set, validated on another as it goes."""
 
 import math
-from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.engine import launch as launch_processes
-from torch.multiprocessing import ProcessRaisedException
+from detectron2.utils import comm
 
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.config import get_config, set_categories
+from deepmucs_utils.segmentation.launch import Launch, can_share, from_first, settle, start
 from deepmucs_utils.segmentation.run_files import CONFIG, differences, read_config, write_config
 from deepmucs_utils.segmentation.trainer import Trainer
-
-
-@dataclass(frozen=True)
-class Launch:
-    """The processes that share a training, as detectron2's ``launch`` starts them.
-
-    Parameters
-    ----------
-    processes : int
-        Processes on each machine, one per GPU.
-    machines : int
-        Number of machines.
-    machine : int
-        Number of this machine, from 0.
-    address : str
-        Address of machine 0 for all of them, e.g. ``tcp://10.0.0.1:5555``.
-    """
-
-    processes: int = 1
-    machines: int = 1
-    machine: int = 0
-    address: str = "auto"
 
 
 def train(cfg: CfgNode, source, validation, out, resume=False, launch=None) -> Path:
@@ -47,11 +24,11 @@ def train(cfg: CfgNode, source, validation, out, resume=False, launch=None) -> P
         Images to train on.
     validation : samples.CoCultureSet
     out : path-like
-        Folder of the run.
+        Folder of the run, on machine 0; the others write and read nothing there.
     resume : bool
         Continue the training in ``out``; start it where there is none.
-    launch : Launch, optional
-        Default one process.
+    launch : launch.Launch, optional
+        The processes that share it. Default one; ``Launch()`` is one for each GPU, or torchrun's.
 
     Returns
     -------
@@ -62,11 +39,11 @@ def train(cfg: CfgNode, source, validation, out, resume=False, launch=None) -> P
     Raises
     ------
     DeepMuCSError
-        If sets and network differ in their categories, the processes cannot share the batch,
-        ``out`` holds another run, an image cannot be read, the training diverges or memory is
-        exhausted.
+        If sets and network differ in their categories, the processes cannot be started, cannot
+        share the batch or lose one another, ``out`` holds another run, an image cannot be read,
+        the training diverges or memory is exhausted.
     """
-    out, launch = Path(out), launch or Launch()
+    out, batch = Path(out), cfg.SOLVER.IMS_PER_BATCH
     classes = list(zip(cfg.DATASETS.CATEGORY_IDS, cfg.DATASETS.CATEGORY_NAMES, strict=True))
     for name, images in {"training": source, "validation": validation}.items():
         if [(category["id"], category["name"]) for category in images.categories] != classes:
@@ -74,30 +51,32 @@ def train(cfg: CfgNode, source, validation, out, resume=False, launch=None) -> P
                 f"the {name} set has other categories than the network; expected "
                 f"{', '.join(cfg.DATASETS.CATEGORY_NAMES)}, in this order; see `training_config`."
             )
+    launch = settle(launch or Launch(processes=1), batch, on_gpu=cfg.MODEL.DEVICE == "cuda")
     processes = launch.processes * launch.machines
-    share, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, processes)
-    if rest or share < 2:  # split attention normalises over the images of a process alone
+    if not can_share(batch, processes):  # split attention normalises over a process's images alone
         raise DeepMuCSError(
-            f"batch {cfg.SOLVER.IMS_PER_BATCH}: cannot be shared by {processes} processes; "
-            "expected a multiple, at least two images each."
+            f"batch {batch}: cannot be shared by {processes} processes; expected a multiple, at "
+            "least two images each."
         )
-    _open_run(cfg, out, resume)
-    try:
-        launch_processes(_train, *astuple(launch), args=(cfg, source, validation, out))
-    except ProcessRaisedException as error:
-        raise _sentence(error) from None
+    start(launch, _train, cfg, source, validation, out, resume)
     return out
 
 
-def _train(cfg, source, validation, out):
+def _train(cfg, source, validation, out, resume):
+    _agree(cfg)
+    from_first(lambda: _open_run(cfg, out, resume))
     Trainer(cfg, source, validation, out).run()
 
 
-def _sentence(error):
-    """The one sentence that a process ended with, or its whole traceback."""
-    last = str(error).strip().splitlines()[-1]
-    name, _, sentence = last.partition(": ")
-    return DeepMuCSError(sentence) if name.endswith("DeepMuCSError") else error
+def _agree(cfg):
+    """See that all processes have one configuration."""
+    mine = differences(from_first(lambda: cfg), cfg)
+    different = sorted({name for names in comm.all_gather(mine) for name in names})
+    if different:
+        raise DeepMuCSError(
+            "the machines were started with different configurations (different: "
+            f"{', '.join(different)}); expected the same options on all but --machine and --out."
+        )
 
 
 def training_config(
@@ -154,5 +133,10 @@ def _open_run(cfg, out, resume):
                 f"{', '.join(different)}); take another folder or remove this one."
             )
     else:
-        out.mkdir(parents=True, exist_ok=True)
-        write_config(cfg, out)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_config(cfg, out)
+        except OSError as error:
+            raise DeepMuCSError(
+                f"{out}: cannot hold a run ({error.strerror}); take another folder."
+            ) from None

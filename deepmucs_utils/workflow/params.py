@@ -46,6 +46,12 @@ class Parameters:
         One of `MODELS`.
     iterations : int, optional
         Training iterations; None is the model's own number.
+    batch : int, optional
+        Images per iteration; None is the model's own number.
+    weights : Path, optional
+        Run or checkpoint to start the training from; None is from scratch.
+    processes : int, optional
+        Processes that train; None is one for each GPU. A run may be resumed with another number.
     out_dir : Path, optional
         Folder of runs and sets; None is the trial folder in the cache.
     """
@@ -58,6 +64,9 @@ class Parameters:
     seed: int = 0
     model: str = "small"
     iterations: int | None = None
+    batch: int | None = None
+    weights: Path | None = None
+    processes: int | None = None
     out_dir: Path | None = None
 
     def recipe(self) -> Recipe:
@@ -142,7 +151,7 @@ def _checked(name, value):
     if name == "cultures" and isinstance(value, (str, list)):
         names = value.split(",") if isinstance(value, str) else value
         value = tuple(str(culture).strip() for culture in names)
-    if name in ("data_root", "out_dir") and isinstance(value, (str, Path)):
+    if name in ("data_root", "weights", "out_dir") and isinstance(value, (str, Path)):
         value = Path(os.path.abspath(working_folder() / Path(value).expanduser()))
     holds, expected = _RULES[name]
     if not holds(value):
@@ -190,6 +199,12 @@ _RULES = {  # what holds of a value, and the end of the sentence where it does n
     "seed": _whole(0),
     "model": _one_of(MODELS),
     "iterations": _whole(1),
+    "batch": _whole(1),
+    "weights": (
+        lambda value: isinstance(value, Path) and value.exists(),
+        "expected the folder of a run, or a checkpoint",
+    ),
+    "processes": _whole(1),
     "out_dir": (lambda value: isinstance(value, Path), "expected the path of a folder, as text"),
 }
 

@@ -168,8 +168,11 @@ def train(p: Parameters) -> Path:
         if not (folder / "training.json").is_file():
             source, validation = (CoCultureSet(compose(p, split)) for split in ("train", "val"))
             begun = time.monotonic()
-            cfg = training.training_config(p.model, source.categories, p.iterations, p.seed)
-            training.train(cfg, source, validation, folder, resume=True)
+            cfg = training.training_config(
+                p.model, source.categories, p.iterations, p.seed, p.batch, p.weights
+            )
+            launch = training.Launch(p.processes)
+            training.train(cfg, source, validation, folder, resume=True, launch=launch)
             write_json(folder / "training.json", {"seconds": time.monotonic() - begun})
     return folder
 
@@ -262,7 +265,8 @@ def iterations(p: Parameters) -> int:
 def claim(p: Parameters):
     """Reserve the run's folder for parameters ``p``, or refuse if it holds another run."""
     folder = run_folder(p)
-    mine = {name: value for name, value in p.plain().items() if name != "out_dir"}
+    free = ("processes", "out_dir")
+    mine = {name: value for name, value in p.plain().items() if name not in free}
     record = folder / "parameters.json"
     if not record.is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,11 +14,12 @@ from detectron2.utils.events import EventStorage
 
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.segmentation.launch import Launch
 from deepmucs_utils.segmentation.run_files import load, read_config, read_curves
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
 from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
 from deepmucs_utils.segmentation.trainer import OPTIMIZERS, Trainer, learning_rate
-from deepmucs_utils.segmentation.training import Launch, train, training_config
+from deepmucs_utils.segmentation.training import train, training_config
 from tests.tiny import tiny_config, write_set
 
 
@@ -282,6 +283,12 @@ def test_a_run_is_not_overwritten(tiny_set, whole_run, tmp_path):
     with pytest.raises(DeepMuCSError, match="different: SEED"):
         train_small(tiny_set, out, seed=5, resume=True)
     assert train_small(tiny_set, out, resume=True) == out
+
+
+def test_a_place_that_cannot_be_a_folder_is_refused(tiny_set, tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(DeepMuCSError, match="run: cannot hold a run .File exists.; take another"):
+        train_small(tiny_set, tmp_path / "run")
 
 
 def test_validation_on_other_categories_is_refused(tiny_set, tmp_path):

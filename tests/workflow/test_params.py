@@ -30,6 +30,9 @@ def test_cultures_are_a_list_or_text_with_commas(cultures):
         ({"n_images": "60"}, "n_images '60': expected a whole number"),
         ({"seed": -1}, "seed -1: expected a whole number of at least 0"),
         ({"iterations": 1.5}, "iterations 1.5: expected a whole number"),
+        ({"batch": "4"}, "batch '4': expected a whole number of at least 1"),
+        ({"processes": 0}, "processes 0: expected a whole number of at least 1"),
+        ({"weights": "nowhere.pth"}, "nowhere.pth': expected the folder of a run, or a checkpoint"),
         ({"cultures": "A172,Hela"}, "'A172', 'Hela'.*expected different names of A172"),
         ({"cultures": "A172,A172"}, "expected different names"),
         ({"cultures": 3}, "cultures 3: expected different names"),
@@ -64,6 +67,7 @@ def test_a_name_that_papermill_injects_and_the_notebook_lacks_is_refused(monkeyp
             "n_images": st.none() | st.integers(1, 40),
             "seed": st.integers(0, 2**31),
             "iterations": st.none() | st.integers(1, 10**6),
+            "weights": st.none() | st.just("deepmucs_utils"),
             "cultures": st.none() | st.just(["MCF7", "SkBr3"]),
         }
     )

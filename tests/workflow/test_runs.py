@@ -4,7 +4,10 @@ import pytest
 
 import deepmucs_utils
 from deepmucs_utils.errors import DeepMuCSError
+from deepmucs_utils.segmentation import training
+from deepmucs_utils.segmentation.launch import Launch
 from deepmucs_utils.workflow import params, runs
+from tests.tiny import write_set
 
 
 def check(tmp_path, **changes):
@@ -47,6 +50,25 @@ def test_a_folder_is_not_taken_over_by_a_run_with_other_parameters(tmp_path):
     runs.claim(check(tmp_path, iterations=5))
     with pytest.raises(DeepMuCSError, match="iterations is 5 there and 6 here"):
         runs.claim(check(tmp_path, iterations=6))
+    with pytest.raises(DeepMuCSError, match="batch is None there and 4 here"):
+        runs.claim(check(tmp_path, iterations=5, batch=4))
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
+    runs.claim(check(tmp_path, processes=2))
+    runs.claim(check(tmp_path))
+
+
+def test_a_run_is_trained_as_its_parameters_say(tmp_path, monkeypatch):
+    folder, seen = write_set(tmp_path / "set"), {}
+    monkeypatch.setattr(runs, "compose", lambda p, split: folder)
+    monkeypatch.setattr(
+        training, "train", lambda cfg, *_, launch, **__: seen.update(cfg=cfg, launch=launch)
+    )
+    runs.train(check(tmp_path, batch=4, weights=folder, processes=2))
+    assert seen["cfg"].SOLVER.IMS_PER_BATCH == 4
+    assert seen["cfg"].MODEL.WEIGHTS == str(folder)
+    assert seen["launch"] == Launch(processes=2)
 
 
 def test_the_trial_folder_has_another_name_when_the_code_of_a_run_is_another(tmp_path, monkeypatch):
