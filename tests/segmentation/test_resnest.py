@@ -52,12 +52,6 @@ def test_without_displacement_and_with_full_modulation_it_is_timms_network(varia
         assert difference(ours.to(dtype), theirs.to(dtype), x) < 1e-5
 
 
-def test_the_path_of_training_gives_the_same_features():
-    torch.manual_seed(0)
-    ours, theirs = timm_pair("resnest50d")
-    assert difference(ours, theirs, torch.randn(2, 3, 64, 96)) < 1e-5
-
-
 def test_the_comparison_with_timm_notices_zero_weights_and_half_modulation():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 64, 96)
@@ -124,10 +118,9 @@ def random_split_attention():
     return layer, x, offsets
 
 
-@pytest.mark.parametrize("training_path", [False, True])
-def test_with_random_offsets_it_is_the_formula(random_split_attention, training_path):
+def test_with_random_offsets_it_is_the_formula(random_split_attention):
     layer, x, offsets = random_split_attention
-    with torch.set_grad_enabled(training_path):
+    with torch.no_grad():
         ours = layer(x)[0]
     plain = split_attention(x[0], offsets, layer)
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
@@ -174,13 +167,20 @@ def test_sampling_on_the_cpu_is_torchvisions(height, width, groups, deformable, 
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("training_path", [False, True])
-def test_in_mixed_precision_places_and_product_are_single(training_path):
+def test_in_mixed_precision_places_and_product_are_single():
     torch.manual_seed(0)
     conv = DeformableConv2d(nn.Conv2d(8, 16, 3, padding=1, groups=2, bias=False), 2)
     nn.init.normal_(conv.offset.weight)
     x = torch.randn(1, 8, 9, 11).bfloat16()
-    with torch.set_grad_enabled(training_path):
+    with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16):
             mixed = conv(x)
         assert torch.equal(mixed, conv(x.float()).bfloat16())
+
+
+def test_a_prediction_on_the_cpu_samples_as_the_training_does(random_split_attention):
+    """torchvision's takes three times as long."""
+    layer, x, _ = random_split_attention
+    with torch.no_grad():
+        predicted = layer(x)
+    assert torch.equal(predicted, layer(x).detach())

@@ -9,10 +9,11 @@ import timm
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import ImageList
+from torchvision.ops import deform_conv2d
 
 from deepmucs_utils.cli import main
 from deepmucs_utils.errors import DeepMuCSError
-from deepmucs_utils.segmentation import get_config, weights
+from deepmucs_utils.segmentation import get_config, resnest, weights
 from deepmucs_utils.segmentation.predict import load_model
 from deepmucs_utils.segmentation.run_files import load, read_config, write_config
 from deepmucs_utils.segmentation.samples import CoCultureSet
@@ -105,9 +106,19 @@ def report(run):
     return json.loads((run / "weights.json").read_text())
 
 
-def test_features_of_the_converted_model_are_those_of_the_plain_definition(one_class, kept):
+def test_features_of_the_converted_model_are_those_of_the_plain_definition(
+    one_class, kept, monkeypatch
+):
+    """To the bit, with torchvision's deformable convolution and order of the numbers in memory."""
+
+    def theirs(x, displacement, modulation, weight, dilation):
+        return deform_conv2d(
+            x, displacement, weight, padding=dilation, dilation=dilation, mask=modulation
+        )
+
+    monkeypatch.setattr(resnest, "_deform_conv2d_on_cpu", theirs)
     _, _, backbone, _ = one_class
-    cfg, model = load_model(kept)
+    model = load_model(kept)[1].to(memory_format=torch.contiguous_format)
     x = torch.randn(1, 3, 96, 128)
     with torch.no_grad():
         plain, ours = backbone(x), model.backbone.bottom_up(x)
