@@ -1,8 +1,9 @@
 """What only a GPU can show of the large networks: `make gpu`, or `deepmucs gpu`.
 
-It is measured in pieces of a few minutes each, on co-cultures of the demo phantom. Each piece is
-added to ``book/measured/gpu.json`` when it is done, and not repeated. A training resumes from its
-checkpoint in the cache, so the command may be stopped at any time and called again.
+It is measured in pieces of a few minutes each: steps on images of LIVECell's size, trainings on the
+demo set, both composed from the phantom. Each piece is added to ``book/measured/gpu.json`` when it
+is done, and not repeated. A training resumes from its checkpoint in the cache, so the command may
+be stopped at any time and called again.
 """
 
 import shutil
@@ -32,8 +33,8 @@ from deepmucs_utils.workflow import params, runs
 from deepmucs_utils.workflow.environment import environment
 
 NETWORKS = ("resnest50", "paper")
-BATCH = 8  # images a step: half the published number, for a card of 40 GiB
-LARGER = (16, 32)
+BATCHES = (8, 16, 32)  # images a step whose speed is measured; the first in all precisions
+IMAGES = 64  # of LIVECell's size, to make steps on
 ITERATIONS, PERIOD = 1000, 100  # of a training; of one of its pieces
 STEPS, WARM = 20, 5  # that are timed, and before them
 COMPARED = 20  # images whose detections are compared
@@ -92,7 +93,8 @@ def pieces() -> dict:
     """What is measured, in this order: functions of the folder of the state, by name."""
     found = {"sets": _sets}
     for precision in PRECISIONS:
-        found[f"steps of paper, {precision}"] = partial(steps, "paper", precision=precision)
+        name = f"steps of paper, {precision}"
+        found[name] = partial(steps, "paper", BATCHES[0], precision=precision)
     for model in NETWORKS:
         for end in range(PERIOD, ITERATIONS + 1, PERIOD):
             found[f"{model}, {end} iterations"] = partial(train_to, model, end)
@@ -100,10 +102,10 @@ def pieces() -> dict:
         for precision in PRECISIONS[1:]:
             name = f"{model}, detections in {precision} and float32"
             found[name] = partial(compare, model, precision)
-    for batch in LARGER:
-        found[f"steps of paper, {batch} images"] = partial(steps, "paper", batch=batch)
+    for batch in BATCHES[1:]:
+        found[f"steps of paper, {batch} images"] = partial(steps, "paper", batch)
     for name in PREPARED:
-        found[f"steps of paper, {name}"] = partial(steps, "paper", prepare=name)
+        found[f"steps of paper, {name}"] = partial(steps, "paper", BATCHES[0], prepare=name)
     return found
 
 
@@ -111,14 +113,19 @@ def _has_gpu():
     return torch.cuda.is_available()
 
 
-def _set(folder, split):
-    p = params.check(set_name="Demo200", out_dir=folder)
+def _set(folder, split, name="Demo200", n_images=None):
+    p = params.check(set_name=name, n_images=n_images, out_dir=folder)
     return CoCultureSet(runs.compose(p, split))
+
+
+def _large(folder):
+    return _set(folder, "train", "DeepMuCS800", IMAGES)
 
 
 def _sets(folder):
     """Number of images of the sets, which are composed, and the phantom before them."""
-    return {split: len(_set(folder, split)) for split in ("train", "val", "test")}
+    demo = {split: len(_set(folder, split)) for split in ("train", "val", "test")}
+    return demo | {"LIVECell's size": len(_large(folder))}
 
 
 @contextmanager
@@ -132,17 +139,17 @@ def _products(precision):
         matmul.allow_tf32 = cudnn.allow_tf32 = True
 
 
-def steps(model, folder, precision="bfloat16", batch=None, prepare=None) -> dict:
+def steps(model, batch, folder, precision="bfloat16", prepare=None) -> dict:
     """Speed and memory of training steps.
 
     Parameters
     ----------
     model : str
+    batch : int
+        Images a step.
     folder : Path
     precision : str
         One of `PRECISIONS`.
-    batch : int, optional
-        Images a step; default `BATCH`.
     prepare : str, optional
         What is done to the network before: a key of `PREPARED`. A training on a GPU has
         channels_last otherwise.
@@ -154,7 +161,7 @@ def steps(model, folder, precision="bfloat16", batch=None, prepare=None) -> dict
         time, 0 to 1: what the step waits for its images) and ``GiB`` (largest memory); or
         ``stopped``, the sentence that says that memory was exhausted.
     """
-    source, batch = _set(folder, "train"), batch or BATCH
+    source = _large(folder)
     cfg = training_config(model, source.categories, batch=batch)
     cfg.SOLVER.AMP.ENABLED = precision == "bfloat16"
     with TemporaryDirectory(dir=folder) as out:
@@ -212,7 +219,7 @@ def train_to(model, end, folder) -> dict:
         ``images per second`` (median of the piece).
     """
     source, validation = (_set(folder, split) for split in ("train", "val"))
-    cfg = training_config(model, source.categories, ITERATIONS, batch=BATCH)
+    cfg = training_config(model, source.categories, ITERATIONS)
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD = end, PERIOD // 4 or 1
     cfg.TEST.EVAL_PERIOD = ITERATIONS  # so that a piece is validated at its end alone
     run = folder / model

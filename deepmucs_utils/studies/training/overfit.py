@@ -30,7 +30,7 @@ ENOUGH = 95.0  # AP50 of the masks, percent
 PERIOD, MOST = 20, 300  # iterations from one validation to the next, and at most
 SETTINGS = {
     "DATALOADER.NUM_WORKERS": 0,
-    "INPUT.MIN_SIZE_TEST": 0,  # crops keep their size
+    "INPUT.MIN_SIZE_TEST": 0,  # crops keep their scale
     "INPUT.MIN_SIZE_TRAIN": (0,),
     "INPUT.RANDOM_FLIP": "none",  # the same eight crops at every step
     "MODEL.FPN.NORM": "BN",  # SyncBN needs GPUs
@@ -114,6 +114,7 @@ def overfit(model, source, out) -> dict:
     names = differences(get_config(model), cfg)
     settings = {name: reduce(getattr, name.split("."), cfg) for name in names}
     exact = resumes_exactly(cfg.clone(), source, out / "exact")
+    out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(cfg, source, source, out)
     while trainer.iteration < MOST and not (trainer.iteration and _is_known(out)):
         cfg.SOLVER.MAX_ITER = PERIOD * (trainer.iteration // PERIOD + 1)

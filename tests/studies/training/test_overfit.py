@@ -21,14 +21,14 @@ def test_the_training_ends_when_enough_is_known(discs, tmp_path, monkeypatch):
     monkeypatch.setattr(overfit, "PERIOD", 1)
     monkeypatch.setattr(overfit, "MOST", 2)
     monkeypatch.setattr(overfit, "resumes_exactly", lambda *_: True)
-    found = overfit.overfit("small", discs, tmp_path)
+    found = overfit.overfit("small", discs, tmp_path / "run")
     assert found["iterations"] == 2 and found["seconds"] > 0
     assert [row["iteration"] for row in found["validations"]] == [1, 2]
     assert set(found["validations"][0]) == {"iteration", "loss", "AP", "AP50"}
     assert found["settings"]["SOLVER.IMS_PER_BATCH"] == 2
     monkeypatch.setattr(overfit, "ENOUGH", 0.0)  # so the next iteration is not made any more
     monkeypatch.setattr(overfit, "MOST", 3)
-    assert overfit.overfit("small", discs, tmp_path)["iterations"] == 2
+    assert overfit.overfit("small", discs, tmp_path / "run")["iterations"] == 2
 
 
 @pytest.mark.slow
