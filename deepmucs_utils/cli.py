@@ -100,7 +100,7 @@ SCALE = [
 MODEL = [
     Option(["--model"], type=Choice(MODELS), default="small", help="Size of the network."),
     Option(["--iterations"], type=COUNT, help="Of training (default: the model's)."),
-    Option(["--batch"], type=COUNT, help="Images per iteration; scales the learning rate."),
+    Option(["--batch"], type=COUNT, help="Images per iteration; scales rate and iterations."),
     Option(["--weights"], type=PATH, help="Start from a run's weights or from a checkpoint."),
     Option(["--processes"], type=COUNT, help="On this machine (default: its visible GPUs, or 1)."),
 ]
@@ -189,6 +189,7 @@ def download(root, **options):
 @option("--val", "val_dir", type=PATH, required=True, help="Validation set.")
 @option("--out", type=PATH, required=True, metavar="RUN", help="Folder of the run.")
 @option("--resume", is_flag=True, help="Resume an interrupted run.")
+@option("--accumulate", type=COUNT, default=1, help="Parts of a batch, for less memory.")
 @option("--endless", type=PATH, metavar="ROOT", help="Compose anew each epoch, from SET's root.")
 @option("--machines", type=COUNT, help="Number of machines (default 1).")
 @option("--machine", type=IntRange(min=0), help="Number of this machine, from 0.")

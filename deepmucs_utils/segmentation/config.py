@@ -31,6 +31,8 @@ def add_deepmucs_config(cfg):
         ``INPUT.QUARTER_TURNS``: whether training turns images by 0, 90, 180 or 270 degrees; with
         detectron2's ``RANDOM_FLIP`` these are the eight symmetries of the square;
         ``SOLVER.OPTIMIZER``: ``"SGD"`` or ``"AdamW"``;
+        ``SOLVER.ACCUMULATE``: parts of a process's share of the batch, one after another, whose
+        gradients are added up: less memory for the same step, see `trainer.Trainer`;
         ``SOLVER.CLIP_GRADIENTS.CLIP_TYPE`` is ``"full_model"``, the norm of the whole gradient;
         ``TEST.LIMITS_AREA``: px of an image for which the numbers of proposals and detections at
         test are meant; a larger image may have in proportion more. 0: the same for every image;
@@ -46,6 +48,7 @@ def add_deepmucs_config(cfg):
     cfg.MODEL.RESNEST.STEM_WIDTH = 32
     cfg.INPUT.QUARTER_TURNS = False
     cfg.SOLVER.OPTIMIZER = "SGD"
+    cfg.SOLVER.ACCUMULATE = 1
     cfg.TEST.LIMITS_AREA = 0
     cfg.TEST.DUPLICATES = CfgNode({"OVERLAP": "", "THRESHOLD": 0.5, "ACROSS": True})
     set_categories(cfg, CATEGORIES)

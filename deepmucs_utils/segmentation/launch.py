@@ -58,7 +58,7 @@ def settle(launch, batch, on_gpu):
     ----------
     launch : Launch
     batch : int
-        Images per iteration.
+        Images that all processes together see at once.
     on_gpu : bool
         Whether the network is trained on GPUs.
 

@@ -8,6 +8,8 @@ adds gradients in no fixed order, weights differ in their last digits from the f
 import bisect
 import math
 import time
+from contextlib import nullcontext
+from statistics import fmean
 
 import torch
 import torch.distributed
@@ -72,10 +74,13 @@ OPTIMIZERS = {"SGD": _sgd, "AdamW": _adamw}
 class Trainer:
     """A training under way; with several processes, this process's part of it.
 
-    With frozen normalisation several processes make the same step as one process with the same
-    images. With batch statistics each process normalises over its own images, unless they are
-    synchronised (SyncBN), which needs GPUs; ``book/measured/two_processes.txt`` says by how much
-    the steps differ.
+    With frozen normalisation several processes, or one that goes through its images in several
+    parts (``SOLVER.ACCUMULATE``), make the same step as one process with the same images at once,
+    as long as every image has as many samples: detectron2 averages over those of a part. With
+    batch statistics each part normalises over its own images, and moves the running statistics
+    once. Processes on GPUs may synchronise them (SyncBN), parts cannot.
+    ``book/measured/two_processes.txt`` says by how much the steps differ; two parts differ as two
+    processes do.
 
     Parameters
     ----------
@@ -191,16 +196,15 @@ class Trainer:
             exhausted.
         """
         self.model.train()
-        set_image_seeds(self.network, [sample["seed"] for sample in batch])
         rate = learning_rate(self.cfg, self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        self.optimizer.zero_grad()
+        number = self.cfg.SOLVER.ACCUMULATE
+        parts = [batch[k::number] for k in range(number)]
         try:
-            losses = self._forward(batch)
-            if not math.isfinite(self.losses["total_loss"]):
-                raise FloatingPointError
-            self.optimizer.zero_grad()
-            sum(losses.values()).backward()
+            found = [self._add_gradient(part, parts) for part in parts]
+            self.losses = {name: fmean(losses[name] for losses in found) for name in found[0]}
             clip = self.cfg.SOLVER.CLIP_GRADIENTS
             longest = clip.CLIP_VALUE if clip.ENABLED else math.inf
             gradient = nn.utils.clip_grad_norm_(self.network.parameters(), longest, clip.NORM_TYPE)
@@ -213,13 +217,24 @@ class Trainer:
             known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
             if not known and "can't allocate memory" not in str(error):
                 raise
-            raise self._out_of_memory(batch) from None
+            raise self._out_of_memory(parts[0]) from None
         self.optimizer.step()
         self.iteration += 1
         return self.losses | {"lr": rate}
 
+    def _add_gradient(self, part, parts):
+        """Add a part's share of the gradient; its losses as numbers."""
+        set_image_seeds(self.network, [sample["seed"] for sample in part])
+        waits = self.processes > 1 and part is not parts[-1]  # gradients are exchanged but once
+        with self.model.no_sync() if waits else nullcontext():
+            losses = self._forward(part)
+            if not math.isfinite(self.losses["total_loss"]):
+                raise FloatingPointError
+            (sum(losses.values()) / len(parts)).backward()
+        return self.losses
+
     def _forward(self, batch):
-        """The losses of a batch, as tensors; their means over the processes are kept."""
+        """The losses of images, as tensors; their means over the processes are kept."""
         mixed = self.cfg.SOLVER.AMP.ENABLED and self.on_gpu
         with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
             losses = self.model(batch)
@@ -240,12 +255,12 @@ class Trainer:
             "look at these images."
         )
 
-    def _out_of_memory(self, batch):
-        height, width = max((sample["image"].shape[1:] for sample in batch), key=math.prod)
+    def _out_of_memory(self, part):
+        height, width = max((sample["image"].shape[1:] for sample in part), key=math.prod)
         return DeepMuCSError(
-            f"iteration {self.iteration + 1}: out of memory with {len(batch)} images of up to "
-            f"{height} × {width} px in one process; lower SOLVER.IMS_PER_BATCH (--batch), and if "
-            "that is not enough MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE."
+            f"iteration {self.iteration + 1}: out of memory with {len(part)} images of up to "
+            f"{height} × {width} px at once; raise SOLVER.ACCUMULATE (--accumulate), and if that "
+            "is not enough lower MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE."
         )
 
     def _is_due(self, period):

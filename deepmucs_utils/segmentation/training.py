@@ -43,7 +43,7 @@ def train(cfg: CfgNode, source, validation, out, resume=False, launch=None) -> P
         share the batch or lose one another, ``out`` holds another run, an image cannot be read,
         the training diverges or memory is exhausted.
     """
-    out, batch = Path(out), cfg.SOLVER.IMS_PER_BATCH
+    out, batch, parts = Path(out), cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE
     classes = list(zip(cfg.DATASETS.CATEGORY_IDS, cfg.DATASETS.CATEGORY_NAMES, strict=True))
     for name, images in {"training": source, "validation": validation}.items():
         if [(category["id"], category["name"]) for category in images.categories] != classes:
@@ -51,12 +51,13 @@ def train(cfg: CfgNode, source, validation, out, resume=False, launch=None) -> P
                 f"the {name} set has other categories than the network; expected "
                 f"{', '.join(cfg.DATASETS.CATEGORY_NAMES)}, in this order; see `training_config`."
             )
-    launch = settle(launch or Launch(processes=1), batch, on_gpu=cfg.MODEL.DEVICE == "cuda")
+    images, rest = divmod(batch, parts)
+    launch = settle(launch or Launch(processes=1), images, on_gpu=cfg.MODEL.DEVICE == "cuda")
     processes = launch.processes * launch.machines
-    if not can_share(batch, processes):  # split attention normalises over a process's images alone
+    if rest or not can_share(images, processes):  # split attention normalises over a part alone
         raise DeepMuCSError(
-            f"batch {batch}: cannot be shared by {processes} processes; expected a multiple, at "
-            "least two images each."
+            f"batch {batch}: cannot be shared by {processes} processes in {parts} parts; expected "
+            f"a multiple of {processes * parts}, at least two images each."
         )
     start(launch, _train, cfg, source, validation, out, resume)
     return out
@@ -80,7 +81,13 @@ def _agree(cfg):
 
 
 def training_config(
-    model: str, categories: list[dict], iterations=None, seed=0, batch=None, weights=None
+    model: str,
+    categories: list[dict],
+    iterations=None,
+    seed=0,
+    batch=None,
+    weights=None,
+    accumulate=1,
 ) -> CfgNode:
     """A named configuration, fitted to a set, a number of iterations and a batch.
 
@@ -90,13 +97,17 @@ def training_config(
     categories : list of dict
         COCO categories, in the order of the network's classes.
     iterations : int, optional
-        Default is the configuration's. For another number warm-up, steps and the validations'
-        period keep their share of the training.
+        Default as many as see the configuration's number of images. For another number warm-up,
+        steps and the validations' period keep their share of the training.
     seed : int
     batch : int, optional
-        Images per iteration, over all processes; the learning rate is proportional to it.
+        Images per iteration, over all processes; the learning rate is proportional to it, the
+        checkpoints' period inversely.
     weights : path-like, optional
         A run to start from, or a checkpoint that `weights.read_checkpoint` reads.
+    accumulate : int
+        Parts in which each process goes through its share of the batch, for less memory; the
+        learning rate stays.
 
     Returns
     -------
@@ -107,7 +118,11 @@ def training_config(
     cfg.MODEL.WEIGHTS = str(weights or "")
     set_categories(cfg, categories)
     solver = cfg.SOLVER
+    solver.ACCUMULATE = accumulate
     if batch is not None:
+        images = solver.CHECKPOINT_PERIOD * solver.IMS_PER_BATCH
+        solver.CHECKPOINT_PERIOD = math.ceil(images / batch)
+        iterations = iterations or math.ceil(solver.MAX_ITER * solver.IMS_PER_BATCH / batch)
         solver.BASE_LR *= batch / solver.IMS_PER_BATCH
         solver.IMS_PER_BATCH = batch
     if iterations is not None:

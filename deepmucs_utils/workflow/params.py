@@ -45,7 +45,8 @@ class Parameters:
     model : str
         One of `MODELS`.
     iterations : int, optional
-        Training iterations; None is the model's own number.
+        Training iterations; None is the model's own number, or for another batch as many as see
+        equally many images.
     batch : int, optional
         Images per iteration; None is the model's own number.
     weights : Path, optional

@@ -17,7 +17,6 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.launch import Launch
 from deepmucs_utils.segmentation.run_files import load, read_config, read_curves
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
-from deepmucs_utils.segmentation.seeded_heads import set_image_seeds
 from deepmucs_utils.segmentation.trainer import OPTIMIZERS, Trainer, learning_rate
 from deepmucs_utils.segmentation.training import train, training_config
 from tests.tiny import tiny_config, write_set
@@ -60,10 +59,8 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("iteration", [1, 2, 5])
-def test_an_interrupted_training_resumes_to_the_same_weights(
-    tiny_set, whole_run, tmp_path, monkeypatch, iteration
-):
+def interrupted(cfg, folder, out, monkeypatch, iteration):
+    """A training that ends with an error after so many iterations, and is resumed."""
     step = Trainer.step
 
     def stop(self, batch):
@@ -73,12 +70,28 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Trainer, "step", stop)
-        run(tiny_config(6), tiny_set, tmp_path)
-    run(tiny_config(6), tiny_set, tmp_path)
+        run(cfg, folder, out)
+    return run(cfg, folder, out)
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 5])
+def test_an_interrupted_training_resumes_to_the_same_weights(
+    tiny_set, whole_run, tmp_path, monkeypatch, iteration
+):
+    interrupted(tiny_config(6), tiny_set, tmp_path, monkeypatch, iteration)
     for name in ("last.pth", "best.pth"):
         assert same_weights(tmp_path / name, whole_run / name)
     columns = ["lr", "total_loss", "gradient", "val_segm_AP"]
     assert read_curves(tmp_path)[columns].equals(read_curves(whole_run)[columns])
+
+
+@pytest.mark.slow
+def test_a_training_in_parts_resumes_to_the_same_weights(tiny_set, tmp_path, monkeypatch):
+    cfg = tiny_config(3, accumulate=2)
+    cfg.SOLVER.IMS_PER_BATCH = 4
+    whole = run(cfg, tiny_set, tmp_path / "whole")
+    parted = interrupted(cfg, tiny_set, tmp_path / "parted", monkeypatch, 2)
+    assert same_weights(whole / "last.pth", parted / "last.pth")
 
 
 @pytest.mark.slow
@@ -158,7 +171,9 @@ def test_when_memory_ends_the_setting_to_lower_is_named(tiny_set, tmp_path, monk
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
     monkeypatch.setattr(training.model, "forward", forward)
-    with pytest.raises(DeepMuCSError, match="out of memory with 2 images of up to 64 × 64 px.*--b"):
+    with pytest.raises(
+        DeepMuCSError, match="out of memory with 2 images of up to 64 × 64 px.*--acc"
+    ):
         training.run()
 
 
@@ -193,25 +208,26 @@ def test_the_optimiser_itself_clips_nothing_and_other_types_are_refused(tiny_set
         trainer(cfg, tiny_set, tmp_path)
 
 
-def _sharing(folder, out, norm):
-    """One step's losses and gradients; what process 0 found is saved."""
+def _sharing(folder, out, norm, parts=1):
+    """One step's losses and gradients, and how many images were seen at once, of process 0."""
     cfg = sharing_config(norm)
+    cfg.SOLVER.ACCUMULATE = parts
     training = trainer(cfg, folder, out)
     keys = batches(training.samples, cfg, 0, training.rank, training.processes)
-    batch = next(keys)
-    training.network.train()
-    set_image_seeds(training.network, [sample["seed"] for sample in batch])
+    images = []
+    training.network.register_forward_pre_hook(lambda _, batches: images.append(len(*batches)))
     with EventStorage(0):
-        losses = training._forward(batch)
-    sum(losses.values()).backward()
+        training.step(next(keys))
     gradients = {name: p.grad for name, p in training.network.named_parameters()}
     if comm.is_main_process():
-        torch.save({"losses": training.losses, "gradients": gradients}, out / "step.pth")
+        found = {"losses": training.losses, "gradients": gradients, "images": images}
+        torch.save(found, out / "step.pth")
 
 
 def sharing_config(norm):
     cfg = tiny_config(1)
     cfg.SOLVER.IMS_PER_BATCH = 4
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
     cfg.MODEL.RESNETS.NORM = cfg.MODEL.FPN.NORM = norm
     cfg.MODEL.ROI_BOX_HEAD.NORM = cfg.MODEL.ROI_MASK_HEAD.NORM = "" if norm == "FrozenBN" else norm
     # Few samples per image, so that every image has as many: detectron2 averages over samples, and
@@ -220,28 +236,48 @@ def sharing_config(norm):
     return cfg
 
 
-def one_and_two(folder, out, norm):
-    """The step of one process, and the same one shared by two."""
-    for processes in (1, 2):
-        launch(_sharing, processes, dist_url="auto", args=(folder, out / str(processes), norm))
-    return [load(out / name / "step.pth") for name in ("1", "2")]
+def shared_step(folder, out, norm, processes=1, parts=1):
+    """The step of one batch, shared by processes that each take their images in parts."""
+    out = out / f"{processes}-{parts}"
+    launch(_sharing, processes, dist_url="auto", args=(folder, out, norm, parts))
+    return load(out / "step.pth")
+
+
+def assert_same_step(one, other):
+    for name, loss in one["losses"].items():
+        assert other["losses"][name] == pytest.approx(loss, rel=1e-5, abs=1e-6)
+    assert one["gradients"].keys() == other["gradients"].keys()
+    scale = max(float(g.abs().max()) for g in one["gradients"].values())
+    for name, gradient in one["gradients"].items():
+        assert float((other["gradients"][name] - gradient).abs().max()) < 1e-5 * scale, name
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_batch_in_parts_makes_the_step_of_the_whole(tiny_set, tmp_path, parts):
+    one, other = (shared_step(tiny_set, tmp_path, "FrozenBN", parts=n) for n in (1, parts))
+    assert (one["images"], other["images"]) == ([4], [4 // parts] * parts)
+    assert_same_step(one, other)
 
 
 @pytest.mark.slow
 def test_two_processes_make_the_step_of_one(tiny_set, tmp_path):
-    one, two = one_and_two(tiny_set, tmp_path, "FrozenBN")
-    for name, loss in one["losses"].items():
-        assert two["losses"][name] == pytest.approx(loss, rel=1e-5, abs=1e-6)
-    assert one["gradients"].keys() == two["gradients"].keys()
-    scale = max(float(g.abs().max()) for g in one["gradients"].values())
-    for name, gradient in one["gradients"].items():
-        assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * scale, name
+    one = shared_step(tiny_set, tmp_path, "FrozenBN")
+    for parts in (1, 2):
+        assert_same_step(one, shared_step(tiny_set, tmp_path, "FrozenBN", 2, parts))
+
+
+@pytest.mark.slow
+def test_two_parts_make_the_step_of_two_processes_with_batch_statistics_too(tiny_set, tmp_path):
+    assert_same_step(
+        shared_step(tiny_set, tmp_path, "BN", parts=2),
+        shared_step(tiny_set, tmp_path, "BN", processes=2),
+    )
 
 
 @pytest.mark.slow
 def test_with_batch_statistics_the_steps_differ_and_it_says_by_how_much(tiny_set, tmp_path):
     """Each process normalises over its own images; ``pytest -rP`` shows the numbers."""
-    one, two = one_and_two(tiny_set, tmp_path, "BN")
+    one, two = (shared_step(tiny_set, tmp_path, "BN", processes) for processes in (1, 2))
     total = two["losses"]["total_loss"] / one["losses"]["total_loss"] - 1
     whole, shared = (
         torch.cat([g.flatten() for g in step["gradients"].values()]) for step in (one, two)
@@ -273,6 +309,10 @@ def test_a_batch_that_processes_cannot_share_is_refused(tiny_set, tmp_path):
     for batch, processes in ((3, 2), (2, 2), (1, 1)):
         with pytest.raises(DeepMuCSError, match=f"batch {batch}: cannot be shared by {processes}"):
             train_small(tiny_set, tmp_path / "run", batch=batch, processes=processes)
+    source = CoCultureSet(tiny_set)
+    cfg = training_config("small", source.categories, batch=4, accumulate=4)
+    with pytest.raises(DeepMuCSError, match="in 4 parts; expected a multiple of 4, at least two"):
+        train(cfg, source, source, tmp_path / "run")
 
 
 def test_a_run_is_not_overwritten(tiny_set, whole_run, tmp_path):
@@ -336,6 +376,20 @@ def test_a_schedule_is_stretched_and_the_rate_goes_with_the_batch():
     assert cfg.SOLVER.MAX_ITER == 3000 and cfg.SOLVER.STEPS == (1750, 2000)
     assert (cfg.SOLVER.WARMUP_ITERS, cfg.TEST.EVAL_PERIOD) == (100, 100)
     assert (cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.BASE_LR) == (8, 0.01)
+
+
+def test_a_smaller_batch_sees_as_many_images():
+    cfg = training_config("paper", CATEGORIES, batch=2)
+    solver = cfg.SOLVER
+    assert (solver.MAX_ITER, solver.STEPS) == (240000, (140000, 160000))
+    assert (solver.WARMUP_ITERS, solver.BASE_LR) == (8000, 0.0025)
+    assert (cfg.TEST.EVAL_PERIOD, solver.CHECKPOINT_PERIOD) == (8000, 8000)
+
+
+def test_a_batch_in_parts_keeps_rate_and_iterations():
+    solver = training_config("paper", CATEGORIES, accumulate=8).SOLVER
+    assert (solver.IMS_PER_BATCH, solver.ACCUMULATE) == (16, 8)
+    assert (solver.BASE_LR, solver.MAX_ITER) == (0.02, 30000)
 
 
 def test_the_network_has_the_sets_classes(tiny_set, tmp_path):
