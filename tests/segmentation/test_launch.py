@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import re
 import shutil
@@ -14,10 +15,12 @@ import pytest
 import torch
 from detectron2.utils import comm
 
+from deepmucs_utils.cli import main
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation import launch, training
-from deepmucs_utils.segmentation.launch import TORCHRUN, Launch, settle, start
+from deepmucs_utils.segmentation.launch import TORCHRUN, Launch, settle
 from deepmucs_utils.segmentation.run_files import load, write_config
+from deepmucs_utils.segmentation.trainer import Trainer
 from tests.tiny import tiny_config, write_set
 
 ADDRESS = "tcp://127.0.0.1:5555"
@@ -155,12 +158,12 @@ def forked(monkeypatch):
 
 def test_a_killed_process_is_named(forked):
     with pytest.raises(DeepMuCSError, match=r"process 1 of .* \(SIGKILL\); .* --resume continues"):
-        start(Launch(2, 1, 0, "auto"), kill_the_second)
+        launch.start(Launch(2, 1, 0, "auto"), kill_the_second)
 
 
 def test_the_loss_of_another_process_is_one_sentence(forked):
     with pytest.raises(DeepMuCSError, match=r"\(auto\) was lost .*\(Connection closed by peer"):
-        start(Launch(2, 1, 0, "auto"), lose_the_second)
+        launch.start(Launch(2, 1, 0, "auto"), lose_the_second)
 
 
 def test_an_address_in_use_is_one_sentence(forked):
@@ -169,100 +172,101 @@ def test_an_address_in_use_is_one_sentence(forked):
         sock.listen()
         address = f"tcp://127.0.0.1:{sock.getsockname()[1]}"
         with pytest.raises(DeepMuCSError, match=f"{address}.*never made .*address already in use"):
-            start(Launch(1, 2, 0, address), kill_the_second)
+            launch.start(Launch(1, 2, 0, address), kill_the_second)
 
 
 def test_machines_that_do_not_come_are_not_waited_for_for_ever(forked, monkeypatch):
     monkeypatch.setattr(launch, "TIMEOUT", timedelta(seconds=1))
     with pytest.raises(DeepMuCSError, match="never made .Timed out after .* 1/2 clients joined"):
-        start(Launch(1, 2, 0, f"tcp://127.0.0.1:{free_port()}"), kill_the_second)
+        launch.start(Launch(1, 2, 0, f"tcp://127.0.0.1:{free_port()}"), kill_the_second)
 
 
-TRAIN = """
-import os, signal, sys
-from deepmucs_utils import cli
-from deepmucs_utils.segmentation import trainer, training
-from tests.tiny import tiny_config
-
-def config(iterations, seed, batch, **_):
+def tiny(iterations, seed, batch, **_):
     cfg = tiny_config(iterations, seed=seed)
     cfg.SOLVER.IMS_PER_BATCH = batch
     return cfg
 
-def step(self, batch, step=trainer.Trainer.step):
-    if self.iteration == 3 and "KILLED" in os.environ:
+
+def killed(self, batch, step=Trainer.step):
+    if self.iteration == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, batch)
 
-training.training_config, trainer.Trainer.step = config, step
-if __name__ == "__main__":
-    sys.exit(cli.main())
-"""
 
-
-class Machines:
-    """Trains a tiny network on two machines, which are processes here."""
-
-    def __init__(self, folder):
-        self.started = []
-        self.script = folder / "train.py"
-        self.script.write_text(TRAIN)
-        tiny = str(write_set(folder / "set"))
-        self.options = ["train", tiny, "--val", tiny, "--iterations", "4", "--batch", "4"]
-
-    def start(self, out, *options, python=(), **variables):
-        command = [sys.executable, *python, str(self.script), *self.options, "--out", str(out)]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | variables
-        pipe = subprocess.PIPE
-        process = subprocess.Popen([*command, *options], stderr=pipe, text=True, env=environment)
-        self.started.append(process)
-        return process
-
-    def by_options(self, machine, port, out, *options):
-        where = ["--machines", "2", "--address", f"tcp://127.0.0.1:{port}"]
-        return self.start(out, *where, "--machine", str(machine), *options)
-
-    def by_torchrun(self, machine, port, out, *options, **variables):
-        values = (str(machine), "0", "2", "1", "127.0.0.1", str(port))
-        return self.start(out, *options, **dict(zip(TORCHRUN, values, strict=True)), **variables)
-
-
-def ends(process):
-    """How a process ended, and what it said last."""
-    said = process.communicate(timeout=600)[1]
-    return process.returncode, said.strip().rpartition("\n")[2]
+def deepmucs(arguments, variables=None, said=None, step=Trainer.step):
+    """The command of a machine, which is a process here; it trains a tiny network."""
+    os.environ.update(variables or {})
+    sys.stderr = open(said, "w") if said else sys.stderr
+    training.training_config, Trainer.step = tiny, step
+    fork = partial(torch.multiprocessing.start_processes, start_method="fork")
+    torch.multiprocessing.start_processes = fork
+    sys.exit(main(arguments))
 
 
 @pytest.fixture()
-def machines(tmp_path):
-    machines = Machines(tmp_path)
-    yield machines
-    for process in machines.started:
+def machine():
+    """Starts machines by forks of a process that has imported everything, once."""
+    forks, started = multiprocessing.get_context("forkserver"), []
+    forks.set_forkserver_preload([__name__])
+
+    def machine(*arguments, **options):
+        started.append(forks.Process(target=deepmucs, args=arguments, kwargs=options))
+        started[-1].start()
+        return started[-1]
+
+    yield machine
+    for process in started:
         process.kill()
 
 
+def end(process):
+    process.join(600)
+    return process.exitcode
+
+
 @pytest.mark.slow
-def test_killed_machines_resume_to_the_weights_of_an_uninterrupted_training(machines, tmp_path):
-    shared, own = tmp_path / "shared", tmp_path / "own"
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    assert ends(machines.start(tmp_path / "whole", python=torchrun))[0] == 0
-    whole = load(tmp_path / "whole" / "last.pth")
+def test_killed_machines_resume_to_the_weights_of_an_uninterrupted_training(machine, tmp_path):
+    folder, shared, own = write_set(tmp_path / "set"), tmp_path / "shared", tmp_path / "own"
+    command = ["train", str(folder), "--val", str(folder), "--iterations", "4", "--batch", "4"]
 
-    port = free_port()
-    left = machines.by_torchrun(0, port, shared)
-    assert ends(machines.by_torchrun(1, port, shared, KILLED="1"))[0] == -9
-    code, sentence = ends(left)
-    assert code == 2
+    script = tmp_path / "train.py"
+    script.write_text(f"import sys\nfrom {__name__} import deepmucs\ndeepmucs(sys.argv[1:])\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    whole = ["--out", str(tmp_path / "whole")]
+    subprocess.run([*torchrun, str(script), *command, *whole], check=True, env=environment)
+    weights = load(tmp_path / "whole" / "last.pth")["model"]
+
+    def by_torchrun(number, port, out, *options, **others):
+        values = (str(number), "0", "2", "1", "127.0.0.1", str(port))
+        variables = dict(zip(TORCHRUN, values, strict=True))
+        return machine([*command, "--out", str(out), *options], variables, **others)
+
+    def by_options(number, port, out, *options):
+        where = [
+            "--machines",
+            "2",
+            "--machine",
+            str(number),
+            "--address",
+            f"tcp://127.0.0.1:{port}",
+        ]
+        return machine([*command, "--out", str(out), *options, *where])
+
+    port, said = free_port(), tmp_path / "said.txt"
+    left = by_torchrun(0, port, shared, said=said)
+    assert end(by_torchrun(1, port, shared, step=killed)) == -signal.SIGKILL
+    assert end(left) == 2
+    sentence = said.read_text().splitlines()[-1]
     assert re.match("deepmucs: error: the connection to the other processes .* was lost", sentence)
-    shutil.copytree(shared, own)
-    assert load(own / "last.pth")["iteration"] == 2
+    assert load(shared / "last.pth")["iteration"] == 2
 
-    ways = {machines.by_options: (own, tmp_path / "no"), machines.by_torchrun: (shared, shared)}
-    for way, folders in ways.items():
+    shutil.copytree(shared, own)
+    for start, folders in {by_options: (own, tmp_path / "no"), by_torchrun: (shared,) * 2}.items():
         port = free_port()
-        both = [way(rank, port, out, "--resume") for rank, out in enumerate(folders)]
-        assert [ends(process)[0] for process in both] == [0, 0]
-        assert not (tmp_path / "no").exists()
+        both = [start(number, port, out, "--resume") for number, out in enumerate(folders)]
+        assert [end(process) for process in both] == [0, 0]
         resumed = load(folders[0] / "last.pth")
         assert resumed["iteration"] == 4
-        assert all(torch.equal(resumed["model"][name], w) for name, w in whole["model"].items())
+        assert all(torch.equal(resumed["model"][name], weight) for name, weight in weights.items())
+    assert not (tmp_path / "no").exists()
