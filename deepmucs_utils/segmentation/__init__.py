@@ -8,9 +8,10 @@ from deepmucs_utils.errors import missing
 
 # Threads that spin while they wait make a step several times as long when others use the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# What detectron2, which is older than this torch, sets off in it; none of it matters here.
+# What detectron2, which is older than this torch, and sparse matrices set off; none of it matters.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
 logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 

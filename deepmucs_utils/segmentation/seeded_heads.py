@@ -18,8 +18,11 @@ import torch
 from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
-from detectron2.modeling.roi_heads import CascadeROIHeads
+from detectron2.modeling.roi_heads import CascadeROIHeads, select_foreground_proposals
 from detectron2.modeling.roi_heads.cascade_rcnn import _ScaleGradient
+from torch import nn
+
+from deepmucs_utils.segmentation.roi_align import SparseROIAlign
 
 MOST_GROWTH = 30  # of `small`'s 100 detections: 3,000, as many as LIVECell allows
 
@@ -94,6 +97,9 @@ class SeededCascadeROIHeads(_OfEachImage, CascadeROIHeads):
         self.detections, self.cut = cfg.TEST.DETECTIONS_PER_IMAGE, []
         for predictor in self.box_predictor:
             predictor.test_topk_per_image = -1  # all; `_forward_box` cuts them
+        self.mask_regions = cfg.MODEL.ROI_MASK_HEAD.REGIONS_PER_IMAGE
+        for pooler in (self.box_pooler, self.mask_pooler):
+            pooler.level_poolers = nn.ModuleList(map(SparseROIAlign.of, pooler.level_poolers))
 
     def forward(self, images, features, proposals, targets=None):
         return super().forward(images, _in_float32(features), proposals, targets)
@@ -113,6 +119,12 @@ class SeededCascadeROIHeads(_OfEachImage, CascadeROIHeads):
             self._seed(position)
             sampled += super().label_and_sample_proposals([pair[0]], [pair[1]])
         return sampled
+
+    def _forward_mask(self, features, instances):
+        if self.training and self.mask_regions:
+            cells = select_foreground_proposals(instances, self.num_classes)[0]
+            instances = [own[: self.mask_regions] for own in cells]
+        return super()._forward_mask(features, instances)
 
     def _forward_box(self, features, proposals, targets=None):
         found = super()._forward_box(features, proposals, targets)
