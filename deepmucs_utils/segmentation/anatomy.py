@@ -117,7 +117,8 @@ def sampling_places(
         raise DeepMuCSError(f"stage {stage}: has no deformable convolution; take another stage.")
     (x,), _ = _seen(conv, model, cfg, image)
     displacement, modulation = conv.sampling(x)
-    stride = _scale(cfg, image) * 2 ** (STAGES.index(stage) + 2)
+    padded = _preprocess(model, cfg, image).tensor.shape[2]
+    stride = _scale(cfg, image) * padded / x.shape[2]  # a stage's first block may pool afterwards
     row, column = np.minimum(np.array(place) / stride, np.array(x.shape[2:]) - 1).astype(int)
     taps = displacement[0, :, row, column].reshape(-1, 9, 2).cpu().numpy()
     window = np.stack(np.mgrid[-1:2, -1:2], axis=-1).reshape(9, 2)

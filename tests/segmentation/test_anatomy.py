@@ -53,8 +53,16 @@ def test_a_displacement_moves_its_tap_by_as_many_pixels_of_the_map(network, imag
         found = sampling_places(model, cfg, image, "res3", place=(40, 72))
         bias.zero_()
     moved = found.places - found.grid
-    assert moved[1, 4].tolist() == [12.0, 0.0]
+    assert moved[1, 4].tolist() == [1.5 * 8, 0.0]
     assert np.count_nonzero(moved) == 1
+
+
+@pytest.mark.parametrize("first, stride", [(False, 4), (True, 8)])
+def test_places_count_in_pixels_of_the_map_that_is_sampled(image, first, stride):
+    cfg = tiny_config()
+    cfg.MODEL.RESNEST.AVD_FIRST = first  # else the first block of a stage pools afterwards
+    found = sampling_places(build_model(cfg), cfg, image, "res3", place=(40, 72))
+    assert (np.diff(found.grid.reshape(3, 3, 2)[:, 0, 0]) == stride).all()
 
 
 def test_a_stage_without_deformable_convolution_is_refused(network, image):

@@ -17,7 +17,7 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.launch import Launch
 from deepmucs_utils.segmentation.run_files import load, read_config, read_curves
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
-from deepmucs_utils.segmentation.trainer import OPTIMIZERS, Trainer, learning_rate
+from deepmucs_utils.segmentation.trainer import OFFSETS_RATE, Trainer, learning_rate, optimizer
 from deepmucs_utils.segmentation.training import train, training_config
 from tests.tiny import tiny_config, write_set
 
@@ -196,13 +196,10 @@ def test_long_gradients_are_shortened_where_the_configuration_says_so(tiny_set, 
 
 
 def test_the_optimiser_itself_clips_nothing_and_other_types_are_refused(tiny_set, tmp_path):
-    cfg, network = training_config("paper", CATEGORIES), torch.nn.Linear(1, 1)
+    cfg = training_config("paper", CATEGORIES)
     clip = cfg.SOLVER.CLIP_GRADIENTS
     assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE) == (True, "full_model", 20)
-    assert {name: type(make(cfg, network)) for name, make in OPTIMIZERS.items()} == {
-        "SGD": torch.optim.SGD,
-        "AdamW": torch.optim.AdamW,
-    }
+    assert type(optimizer(cfg, torch.nn.Linear(1, 1))) is torch.optim.SGD
     clip.CLIP_TYPE = "value"
     with pytest.raises(DeepMuCSError, match="CLIP_TYPE 'value': unknown here; expected full_model"):
         trainer(cfg, tiny_set, tmp_path)
@@ -366,9 +363,24 @@ def test_the_cosine_ends_near_zero():
 def test_adamw_decays_all_but_the_normalisation():
     cfg = training_config("small", CATEGORIES, iterations=100)
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    optimiser = OPTIMIZERS[cfg.SOLVER.OPTIMIZER](cfg, network)
+    optimiser = optimizer(cfg, network)
+    assert type(optimiser) is torch.optim.AdamW
     decay = {id(p): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]}
     assert [decay[id(p)] for p in network.parameters()] == [0.01, 0.01, 0, 0]
+
+
+@pytest.mark.parametrize("model", ["small", "paper"])
+def test_offsets_of_deformable_convolutions_learn_at_a_tenth_of_the_rate(model, tiny_set, tmp_path):
+    cfg = tiny_config()
+    cfg.SOLVER.OPTIMIZER = training_config(model, CATEGORIES).SOLVER.OPTIMIZER
+    training = trainer(cfg, tiny_set, tmp_path)
+    with EventStorage(0):
+        training.step(next(batches(training.samples, cfg, 0)))
+    names = {id(p): name for name, p in training.network.named_parameters()}
+    for group in training.optimizer.param_groups:
+        for weights in group["params"]:
+            share = OFFSETS_RATE if ".offset." in names[id(weights)] else 1.0
+            assert group["lr"] == pytest.approx(share * learning_rate(cfg, 0))
 
 
 def test_a_schedule_is_stretched_and_the_rate_goes_with_the_batch():
