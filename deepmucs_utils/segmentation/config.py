@@ -27,7 +27,12 @@ def add_deepmucs_config(cfg):
         ``MODEL.RESNEST.VARIANT``: name in timm;
         ``MODEL.RESNEST.CHANNELS``, ``MODEL.RESNEST.STEM_WIDTH``: channels of the 3×3 convolutions
         of res2 to res5 and of the stem, to make the variant narrower; empty leaves it as it is;
-        ``INPUT.CROP.TYPE`` may be ``"cell"``: crops contain a cell of a class drawn from the image;
+        ``MODEL.RESNEST.AVD_FIRST``: whether blocks of stride 2 pool before their 3×3 convolution,
+        as the "fast" variants of ResNeSt do, and not after it;
+        ``MODEL.ROI_MASK_HEAD.REGIONS_PER_IMAGE``: the most cells' regions of an image that the mask
+        head is trained on in a step; 0: all that the box heads are;
+        ``INPUT.CROP.TYPE`` may be ``"cell"``: crops contain a cell of a class drawn from the image,
+        and as many others as the fullest of some such windows;
         ``INPUT.QUARTER_TURNS``: whether training turns images by 0, 90, 180 or 270 degrees; with
         detectron2's ``RANDOM_FLIP`` these are the eight symmetries of the square;
         ``SOLVER.OPTIMIZER``: ``"SGD"`` or ``"AdamW"``;
@@ -36,7 +41,6 @@ def add_deepmucs_config(cfg):
         ``SOLVER.CLIP_GRADIENTS.CLIP_TYPE`` is ``"full_model"``, the norm of the whole gradient;
         ``TEST.LIMITS_AREA``: px of an image for which the numbers of proposals and detections at
         test are meant; a larger image may have in proportion more. 0: the same for every image;
-        ``TEST.DUPLICATES``: ``OVERLAP``, ``THRESHOLD`` and ``ACROSS`` of `duplicates.distinct`;
         ``DATASETS.CATEGORY_IDS``, ``DATASETS.CATEGORY_NAMES``: classes of the network in its
         order, see `set_categories`.
 
@@ -46,11 +50,12 @@ def add_deepmucs_config(cfg):
     cfg.MODEL.RESNEST.VARIANT = "resnest200e"
     cfg.MODEL.RESNEST.CHANNELS = []
     cfg.MODEL.RESNEST.STEM_WIDTH = 32
+    cfg.MODEL.RESNEST.AVD_FIRST = False
     cfg.INPUT.QUARTER_TURNS = False
     cfg.SOLVER.OPTIMIZER = "SGD"
     cfg.SOLVER.ACCUMULATE = 1
     cfg.TEST.LIMITS_AREA = 0
-    cfg.TEST.DUPLICATES = CfgNode({"OVERLAP": "", "THRESHOLD": 0.5, "ACROSS": True})
+    cfg.MODEL.ROI_MASK_HEAD.REGIONS_PER_IMAGE = 0
     set_categories(cfg, CATEGORIES)
 
 

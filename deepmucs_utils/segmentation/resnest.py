@@ -176,6 +176,9 @@ def build_resnest_fpn_backbone(cfg, input_shape):
     options = {"in_chans": input_shape.channels}
     if resnest.CHANNELS:
         options |= {"channels": tuple(resnest.CHANNELS), "stem_width": resnest.STEM_WIDTH}
+        options["zero_init_last"] = False  # branches that start at zero learn late
+    if resnest.AVD_FIRST:
+        options["block_args"] = {"radix": 2, "avd": True, "avd_first": True}
     deformable = resnets.DEFORM_ON_PER_STAGE, resnets.DEFORM_NUM_GROUPS
     return FPN(
         ResNeSt(resnest.VARIANT, resnets.NORM, *deformable, **options),

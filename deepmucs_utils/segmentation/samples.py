@@ -20,6 +20,7 @@ from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.evaluation.records import read_ground_truth
 
 SHORT_SIDE = 520  # px, of LIVECell's images, for which the sides of the configurations are meant
+WINDOWS_TRIED = 4  # around a cell, of which the one with most cells is taken
 LEAST_VISIBLE = 0.25  # smallest share of a cell inside a crop for it to be trained on
 
 
@@ -250,21 +251,32 @@ def rescale(image, side, masks=None):
 
 
 def _crop(image, masks, classes, crop, rng):
-    """A window at a random place; with ``TYPE`` "cell" one that contains the centre of a cell."""
+    """A window at a random place; with ``TYPE`` "cell" around the centre of a cell."""
     sides = np.minimum(crop.SIZE, image.shape)
-    corners = [np.arange(whole - side + 1) for whole, side in zip(image.shape, sides, strict=True)]
+    last = image.shape - sides
     if crop.TYPE == "cell" and len(masks):
-        of_class = np.flatnonzero(classes == rng.choice(np.unique(classes)))
-        centre = np.mean(np.nonzero(masks[rng.choice(of_class)]), axis=1)
-        corners = [
-            first[(first <= place) & (place < first + side)]
-            for first, place, side in zip(corners, centre, sides, strict=True)
-        ]
-    top, left = (rng.choice(first) for first in corners)
-    window = np.s_[..., top : top + sides[0], left : left + sides[1]]
+        corner = _crowded(masks, classes, sides, last, rng)
+    else:
+        corner = rng.integers(last + 1)
+    window = np.s_[..., *map(slice, corner, corner + sides)]
     cut = masks[window]
     kept = cut.sum((1, 2)) >= np.maximum(LEAST_VISIBLE * masks.sum((1, 2)), 1)
     return image[window], cut[kept], classes[kept]
+
+
+def _crowded(masks, classes, sides, last, rng):
+    """The corner of a window with a cell of a class drawn from the image: of some the fullest."""
+    centres = np.stack([_middle(masks.any(2)), _middle(masks.any(1))], axis=1)
+    centre = centres[rng.choice(np.flatnonzero(classes == rng.choice(np.unique(classes))))]
+    first = np.maximum(np.floor(centre - sides) + 1, 0).astype(int)
+    corners = rng.integers(first, np.minimum(centre, last).astype(int) + 1, (WINDOWS_TRIED, 2))
+    inside = (centres >= corners[:, None]) & (centres < (corners + sides)[:, None])
+    return corners[inside.all(2).sum(1).argmax()]
+
+
+def _middle(seen):
+    """Halfway between the first and the last that is true of each row of ``seen``."""
+    return (seen.argmax(1) + seen.shape[1] - 1 - seen[:, ::-1].argmax(1)) / 2
 
 
 def _turn(image, masks, options, rng):

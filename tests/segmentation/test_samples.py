@@ -139,6 +139,18 @@ def test_a_crop_may_follow_a_cell_of_a_class_drawn_from_the_image(tmp_path):
     assert min(len(found) for found in cells) == 1
 
 
+def test_of_the_windows_around_a_cell_the_fullest_is_taken(tmp_path, monkeypatch):
+    source = CoCultureSet(write_set(tmp_path / "set", images=6))
+    cfg = tiny_config()
+    cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = "cell", [40, 40]
+    samples, cells = Samples(source, cfg, 0), {}
+    for tried in (1, 4):
+        monkeypatch.setattr("deepmucs_utils.segmentation.samples.WINDOWS_TRIED", tried)
+        drawn = [samples[epoch, k]["instances"] for epoch in range(10) for k in range(6)]
+        cells[tried] = np.mean([len(found) for found in drawn])
+    assert cells[4] > 1.2 * cells[1]
+
+
 def test_masks_turn_and_are_cut_with_their_image(tiny_set):
     cfg = tiny_config()
     cfg.INPUT.CROP.SIZE = [40, 48]
