@@ -7,6 +7,7 @@ transpose times that of the bins. Values equal torchvision's but for the order o
 
 import torch
 from detectron2.layers import ROIAlign
+from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 
 
@@ -69,6 +70,7 @@ class _Product(torch.autograd.Function):
     """The matrix of `_taps`, times ``pixels``."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, pixels, places, shares):
         taken = shares != 0
         rows = torch.arange(len(shares), dtype=torch.int32)[:, None].expand_as(taken)[taken]
@@ -79,6 +81,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @custom_bwd(device_type="cpu")
     def backward(ctx, gradient):
         rows, columns, values = ctx.saved_tensors
         columns, order = columns.sort(stable=True)

@@ -43,7 +43,10 @@ def spied(monkeypatch, module, name):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_in_mixed_precision_regions_and_scores_are_single(network, batch, monkeypatch, training):
-    regions = spied(monkeypatch, ROI_ALIGN, "roi_align")
+    regions = []
+    for pooler in (network.roi_heads.box_pooler, network.roi_heads.mask_pooler):
+        for align in pooler.level_poolers:
+            align.register_forward_pre_hook(lambda _, inputs: regions.append(inputs))
     where = rpn if training else seeded_heads
     proposals = spied(monkeypatch, where, "find_top_rpn_proposals")
     found = []
@@ -53,9 +56,8 @@ def test_in_mixed_precision_regions_and_scores_are_single(network, batch, monkey
     with torch.autocast("cpu", torch.bfloat16), EventStorage(0):
         network(batch)
     levels = [level for boxes, logits, *_ in proposals for level in (*boxes, *logits)]
-    sampled = [tensor for features, boxes, *_ in regions for tensor in (features, boxes)]
-    masks = len(batch) if training else 0  # of the cells, cut to the regions
-    assert len(regions) == 4 * 4 + masks and len(found) == 6
+    sampled = [tensor for inputs in regions for tensor in inputs]
+    assert len(regions) == 4 * 4 and len(found) == 6
     assert {tensor.dtype for tensor in (*levels, *sampled, *found)} == {torch.float32}
 
 
