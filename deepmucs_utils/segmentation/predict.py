@@ -12,6 +12,7 @@ from detectron2.layers import paste_masks_in_image
 from detectron2.modeling import build_model
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
+from hotcoco import mask as rle
 from torch import nn
 from torch.nn.functional import grid_sample
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.data.masks import decode, encode_windows
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_json, write_text
+from deepmucs_utils.segmentation.duplicates import distinct
 from deepmucs_utils.segmentation.run_files import BEST, LAST, load, read_config
 from deepmucs_utils.segmentation.samples import CoCultureSet, rescale, to_tensor
 
@@ -108,14 +110,28 @@ def detect(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
     -------
     Instances
         On the CPU, in the image's pixels, by falling score: ``pred_boxes``, ``scores``,
-        ``pred_classes``, ``probabilities`` (of the mask over the box; float32, shape (n, m, m)).
+        ``pred_classes``, ``probabilities`` (of the mask over the box; float32, shape (n, m, m)),
+        ``codes`` (the mask's run lengths; ndarray of dict).
     """
     model.eval()
     scaled, _ = rescale(image, cfg.INPUT.MIN_SIZE_TEST)
     (found,) = model.inference([{"image": to_tensor(scaled)}], do_postprocess=False)
     found.probabilities = found.pred_masks[:, 0]
     found.remove("pred_masks")  # so that detectron2 does not make whole images of them
-    return detector_postprocess(found, *image.shape).to("cpu")
+    found = with_codes(detector_postprocess(found, *image.shape).to("cpu"))
+    kept = distinct(
+        found.pred_boxes.tensor.numpy(), found.codes, found.pred_classes.numpy(),
+        *(cfg.TEST.DUPLICATES[key] for key in ("OVERLAP", "THRESHOLD", "ACROSS")),
+    )  # fmt: skip
+    return found[torch.from_numpy(kept)]
+
+
+def with_codes(found: Instances) -> Instances:
+    """Add to detections the run lengths of their masks, as `detect` gives them."""
+    found.codes = np.empty(len(found), object)
+    for rows, corners, masks in _windows(found):
+        found.codes[rows] = encode_windows(corners, masks, found.image_size)
+    return found
 
 
 def predict_image(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
@@ -180,14 +196,9 @@ def to_records(found: Instances, image_id: int, cfg: CfgNode) -> list[dict]:
     -------
     list of dict
     """
-    codes = {}
-    for rows, corners, masks in _windows(found):
-        filled = masks.any((1, 2))
-        encoded = encode_windows(corners[filled], masks[filled], found.image_size)
-        codes |= zip(rows[filled].tolist(), encoded, strict=True)
     boxes = found.pred_boxes.tensor.double().numpy()
     boxes[:, 2:] -= boxes[:, :2]
-    columns = boxes.tolist(), found.scores.tolist(), found.pred_classes.tolist()
+    columns = [one.tolist() for one in (boxes, found.scores, found.pred_classes, found.codes)]
     categories = cfg.DATASETS.CATEGORY_IDS
     return [
         {
@@ -195,10 +206,10 @@ def to_records(found: Instances, image_id: int, cfg: CfgNode) -> list[dict]:
             "category_id": categories[number],
             "bbox": box,
             "score": score,
-            "segmentation": codes[row] | {"counts": codes[row]["counts"].decode()},
+            "segmentation": code | {"counts": code["counts"].decode()},
         }
-        for row, (box, score, number) in enumerate(zip(*columns, strict=True))
-        if row in codes
+        for box, score, number, code in zip(*columns, strict=True)
+        if rle.area(code)
     ]
 
 

@@ -66,6 +66,9 @@ STUDIES = {
         "What carries over to LIVECell?", 40, f"{_HERE}.training.transfer", (0, 1, 2), True
     ),
     "overfit": Study("Can the large networks learn?", 150, f"{_HERE}.training.overfit"),
+    "duplicates": Study(
+        "Which second detections are left out?", 40, f"{_HERE}.training.duplicates", livecell=True
+    ),
     "inference-scale": Study("Which scale at test?", 30, "benchmarks.inference_scale"),
 }
 

@@ -12,7 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 from deepmucs_utils.segmentation.config import get_config
-from deepmucs_utils.segmentation.predict import predict, predict_files, predict_image
+from deepmucs_utils.segmentation.predict import detect, predict, predict_files, predict_image
 
 WINDOW = (256, 352)  # px, the demo's images
 CELLS = 400
@@ -51,8 +51,8 @@ def test_limits_grow_with_the_images_area_from_a_least_to_a_most(
     assert heads.limit(heads.detections, size) == detections
 
 
-def plant(network, monkeypatch, cells=CELLS):
-    """Let the network propose so many cells side by side, and be certain of each."""
+def plant(network, monkeypatch, cells=CELLS, classes=1):
+    """Let the network propose so many cells side by side, and be certain of each, or in doubt."""
     tops, lefts = (range(0, side - SIDE, SIDE + 2) for side in WINDOW)
     corners = torch.tensor([(left, top) for top in tops for left in lefts][:cells]).float()
     assert len(corners) == cells
@@ -65,7 +65,7 @@ def plant(network, monkeypatch, cells=CELLS):
 
     def stage(features, proposals, number):
         scores = torch.zeros(cells, heads.num_classes + 1)
-        scores[:, 0] = 10 + torch.linspace(0, 1, cells)
+        scores[:, :classes] = 10 + torch.linspace(0, 1, cells)[:, None]
         return scores, torch.zeros(cells, 4)
 
     monkeypatch.setattr(network.proposal_generator, "forward", propose)
@@ -77,6 +77,17 @@ def test_400_cells_in_a_window_are_all_found(network, cfg, monkeypatch):
     found = predict_image(network, cfg, np.full(WINDOW, 128, np.uint8))
     assert len(found) == CELLS and network.roi_heads.cut == [False]
     assert found.pred_masks.shape == (CELLS, *WINDOW)
+
+
+def test_a_cell_of_two_classes_is_found_once_where_duplicates_are_left_out(
+    network, cfg, monkeypatch
+):
+    plant(network, monkeypatch, cells=40, classes=2)
+    image = np.full(WINDOW, 128, np.uint8)
+    assert len(detect(network, cfg, image)) == 80
+    cfg = cfg.clone()
+    cfg.TEST.DUPLICATES.OVERLAP = "box"
+    assert len(detect(network, cfg, image)) == 40
 
 
 def test_the_best_are_kept_where_the_limit_is_reached(network, cfg, monkeypatch):

@@ -23,6 +23,7 @@ from deepmucs_utils.segmentation.predict import (
     predict,
     predict_image,
     to_records,
+    with_codes,
 )
 from deepmucs_utils.segmentation.run_files import write_config
 from deepmucs_utils.segmentation.samples import CoCultureSet, rescale, to_tensor
@@ -78,7 +79,7 @@ def detections(boxes, probabilities, size, scores=None):
     found.scores = torch.linspace(1, 0.5, len(boxes)) if scores is None else torch.tensor(scores)
     found.pred_classes = torch.full((len(boxes),), 3)
     found.probabilities = torch.as_tensor(probabilities, dtype=torch.float32)
-    return found
+    return with_codes(found)
 
 
 def two_cells(scores=(0.75, 0.6)):
