@@ -123,7 +123,7 @@ def detect(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
         found.pred_boxes.tensor.numpy(), found.codes, found.pred_classes.numpy(),
         *(cfg.TEST.DUPLICATES[key] for key in ("OVERLAP", "THRESHOLD", "ACROSS")),
     )  # fmt: skip
-    return found[torch.from_numpy(kept)]
+    return found[kept]
 
 
 def with_codes(found: Instances) -> Instances:
@@ -140,9 +140,10 @@ def predict_image(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instance
     Returns
     -------
     Instances
-        As `detect`, with ``pred_masks`` (bool, shape (n, h, w)) beside it.
+        As `detect`, with ``pred_masks`` (bool, shape (n, h, w)) in place of ``codes``.
     """
     found = detect(model, cfg, image)
+    found.remove("codes")
     found.pred_masks = paste_masks_in_image(found.probabilities, found.pred_boxes, image.shape)
     return found
 

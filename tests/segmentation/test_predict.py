@@ -147,6 +147,18 @@ def test_a_networks_records_are_those_of_whole_masks_at_any_scale(a_run, tiny_se
     assert torch.equal(whole.pred_masks, predict_image(model, cfg, image).pred_masks)
 
 
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_an_image_may_have_any_number_of_detections(a_run, tiny_set, most):
+    cfg, model = load_model(a_run)
+    model.roi_heads.limits_area, model.roi_heads.detections = 0, most
+    for predictor in model.roi_heads.box_predictor:
+        predictor.test_score_thresh = 0.0
+    image = read_image(CoCultureSet(tiny_set).path(0))
+    assert len(to_records(detect(model, cfg, image), 1, cfg)) <= most
+    found = predict_image(model, cfg, image)
+    assert len(found) == len(found[found.scores >= 0]) == most
+
+
 def test_outlines_have_the_cultures_colour_and_only_those_scored_enough_are_drawn():
     image = np.full((10, 12), 128, np.uint8)
     canvas = draw(image, to_records(two_cells(), 7, CFG), CFG)
