@@ -9,8 +9,7 @@ time does not count.
 
 The target is the median over the seeds of the other's validation AP of masks at its end. It is
 reached at the first of two validations in a row that are not below it. What is done is kept in
-``SETS/learning``, so that an interrupted run goes on; the result is
-``book/measured/learning.json``.
+``SETS/learning``, so an interrupted run resumes; the result is ``book/measured/learning.json``.
 """
 
 import argparse
