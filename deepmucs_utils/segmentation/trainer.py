@@ -74,6 +74,18 @@ def optimizer(cfg, network):
     return torch.optim.SGD(groups, momentum=solver.MOMENTUM)
 
 
+def _mean_in_order(_, bucket):
+    """The mean of a bucket's gradients, added in the order of the processes.
+
+    gloo adds those of three and more processes in an order that depends on a weight's place in the
+    bucket; the places change after the first iteration, of a resumed training too.
+    """
+    gradients = bucket.buffer()
+    found = [torch.empty_like(gradients) for _ in range(comm.get_world_size())]
+    future = torch.distributed.all_gather(found, gradients, async_op=True).get_future()
+    return future.then(lambda _: sum(found) / len(found))
+
+
 class Trainer:
     """A training under way; with several processes, this process's part of it.
 
@@ -130,6 +142,8 @@ class Trainer:
         self._restore()
         devices = [comm.get_local_rank()] if self.on_gpu else None
         self.model = create_ddp_model(self.network, device_ids=devices, broadcast_buffers=False)
+        if self.processes > 1 and not self.on_gpu:
+            self.model.register_comm_hook(None, _mean_in_order)
         self.samples = Samples(source, cfg, cfg.SEED)
 
     def _restore(self):
@@ -262,8 +276,8 @@ class Trainer:
         height, width = max((sample["image"].shape[1:] for sample in part), key=math.prod)
         return DeepMuCSError(
             f"iteration {self.iteration + 1}: out of memory with {len(part)} images of up to "
-            f"{height} × {width} px at once; raise SOLVER.ACCUMULATE (--accumulate), and if that "
-            "is not enough lower MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE."
+            f"{height} × {width} px at once; raise SOLVER.ACCUMULATE (deepmucs train "
+            "--accumulate), and if that is not enough lower MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE."
         )
 
     def _is_due(self, period):

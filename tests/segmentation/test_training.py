@@ -293,6 +293,31 @@ def test_two_processes_train_and_leave_one_run(tiny_set, tmp_path):
     assert list(read_curves(tmp_path / "run").index) == [1, 2]
 
 
+def _resuming(folder, out):
+    """Two steps, saved; then two more, and the same two by a training that loads what is saved."""
+    cfg = sharing_config("BN")
+    cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER = 6, 4
+    whole = trainer(cfg, folder, out)
+    keys = list(batches(whole.samples, cfg, 0, whole.rank, whole.processes))
+    with EventStorage(0):
+        for batch in keys[:2]:
+            whole.step(batch)
+        if comm.is_main_process():
+            whole._save("last.pth", optimizer=whole.optimizer.state_dict(), best=0)
+        comm.synchronize()
+        resumed = trainer(cfg, folder, out)
+        for batch in keys[2:]:
+            assert whole.step(batch) == resumed.step(batch)
+    states = (training.network.state_dict().values() for training in (whole, resumed))
+    if comm.is_main_process():  # which alone keeps its running statistics
+        assert all(map(torch.equal, *states))
+
+
+@pytest.mark.slow
+def test_three_processes_resume_to_the_same_weights(tiny_set, tmp_path):
+    launch(_resuming, 3, dist_url="auto", args=(tiny_set, tmp_path))
+
+
 @pytest.mark.slow
 def test_the_error_of_a_process_is_one_sentence(tiny_set, tmp_path):
     broken = shutil.copytree(tiny_set, tmp_path / "set")

@@ -45,7 +45,7 @@ def test_what_is_trained_is_kept(p, folders, monkeypatch):
 
 
 def test_a_run_without_a_number_of_iterations_takes_a_quarter_of_the_models_own():
-    assert alternatives.iterations(params.check(set_name="Demo200")) == 150
+    assert alternatives.iterations(params.check(set_name="Demo200")) == 100
 
 
 def test_each_kind_has_as_many_images_as_the_runs_set(p):
@@ -53,7 +53,7 @@ def test_each_kind_has_as_many_images_as_the_runs_set(p):
     own = json.loads((runs.compose(p, "train") / "annotations.json").read_text())
     assert (table["images"] == len(own["images"])).all() and len(own["images"]) == 40
     assert table.loc[["co-cultures", "naive composites"], "cells"].nunique() == 1
-    assert table["epochs"].iloc[0] == pytest.approx(15 * 12 / 40)
+    assert table["epochs"].iloc[0] == pytest.approx(15 * 16 / 40)
 
 
 @pytest.fixture(scope="module")
