@@ -35,7 +35,8 @@ def add_deepmucs_config(cfg):
         and as many others as the fullest of some such windows;
         ``INPUT.QUARTER_TURNS``: whether training turns images by 0, 90, 180 or 270 degrees; with
         detectron2's ``RANDOM_FLIP`` these are the eight symmetries of the square;
-        ``SOLVER.OPTIMIZER``: ``"SGD"`` or ``"AdamW"``;
+        ``SOLVER.OPTIMIZER``: ``"SGD"``, ``"AdamW"`` or ``"Muon"``, see `trainer.optimizers`;
+        ``SOLVER.MUON_FACTOR``: the learning rate of Muon over that of AdamW;
         ``SOLVER.ACCUMULATE``: parts of a process's share of the batch, one after another, whose
         gradients are added up: less memory for the same step, see `trainer.Trainer`;
         ``SOLVER.CLIP_GRADIENTS.CLIP_TYPE`` is ``"full_model"``, the norm of the whole gradient;
@@ -54,6 +55,7 @@ def add_deepmucs_config(cfg):
     cfg.MODEL.RESNEST.AVD_FIRST = False
     cfg.INPUT.QUARTER_TURNS = False
     cfg.SOLVER.OPTIMIZER = "SGD"
+    cfg.SOLVER.MUON_FACTOR = 7.0
     cfg.SOLVER.ACCUMULATE = 1
     cfg.TEST.LIMITS_AREA = 0
     cfg.MODEL.ROI_MASK_HEAD.REGIONS_PER_IMAGE = 0

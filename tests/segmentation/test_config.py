@@ -160,7 +160,7 @@ def test_an_unknown_model_is_refused():
 def test_the_models_are_the_files_and_the_smaller_ones_differences_from_the_paper():
     assert MODELS == ("paper", "resnest50", "small")
     assert get_config("resnest50").MODEL.RESNEST.VARIANT == "resnest50d"
-    assert get_config("small").SOLVER.OPTIMIZER == "AdamW"
+    assert get_config("small").SOLVER.OPTIMIZER == "Muon"
     sizes = [get_config(name).MODEL.ANCHOR_GENERATOR.SIZES for name in MODELS]
     assert sizes == [[[8], [16], [32], [64], [128]]] * 3
 

@@ -15,9 +15,10 @@ from detectron2.utils.events import EventStorage
 from deepmucs_utils.data.cultures import CATEGORIES
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.segmentation.launch import Launch
-from deepmucs_utils.segmentation.run_files import load, read_config, read_curves
+from deepmucs_utils.segmentation.muon import Muon
+from deepmucs_utils.segmentation.run_files import load, read_config, read_curves, save
 from deepmucs_utils.segmentation.samples import CoCultureSet, batches
-from deepmucs_utils.segmentation.trainer import OFFSETS_RATE, Trainer, learning_rate, optimizer
+from deepmucs_utils.segmentation.trainer import OFFSETS_RATE, Trainer, learning_rate, optimizers
 from deepmucs_utils.segmentation.training import train, training_config
 from tests.tiny import tiny_config, write_set
 
@@ -199,7 +200,7 @@ def test_the_optimiser_itself_clips_nothing_and_other_types_are_refused(tiny_set
     cfg = training_config("paper", CATEGORIES)
     clip = cfg.SOLVER.CLIP_GRADIENTS
     assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE) == (True, "full_model", 20)
-    assert type(optimizer(cfg, torch.nn.Linear(1, 1))) is torch.optim.SGD
+    assert [type(one) for one in optimizers(cfg, torch.nn.Linear(1, 1))] == [torch.optim.SGD]
     clip.CLIP_TYPE = "value"
     with pytest.raises(DeepMuCSError, match="CLIP_TYPE 'value': unknown here; expected full_model"):
         trainer(cfg, tiny_set, tmp_path)
@@ -303,7 +304,8 @@ def _resuming(folder, out):
         for batch in keys[:2]:
             whole.step(batch)
         if comm.is_main_process():
-            whole._save("last.pth", optimizer=whole.optimizer.state_dict(), best=0)
+            states = [one.state_dict() for one in whole.optimizers]
+            whole._save("last.pth", optimizers=states, best=0)
         comm.synchronize()
         resumed = trainer(cfg, folder, out)
         for batch in keys[2:]:
@@ -385,13 +387,29 @@ def test_the_cosine_ends_near_zero():
     assert rates[-1] < 0.001 * cfg.SOLVER.BASE_LR
 
 
-def test_adamw_decays_all_but_the_normalisation():
+@pytest.mark.parametrize("name", ["AdamW", "Muon"])
+def test_all_but_the_normalisation_decays(name):
     cfg = training_config("small", CATEGORIES, iterations=100)
-    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    optimiser = optimizer(cfg, network)
-    assert type(optimiser) is torch.optim.AdamW
-    decay = {id(p): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]}
+    cfg.SOLVER.OPTIMIZER = name
+    network = torch.nn.Sequential(torch.nn.Conv2d(16, 16, 3), torch.nn.BatchNorm2d(16))
+    found = optimizers(cfg, network)
+    assert [type(one) for one in found] == [torch.optim.AdamW] + [Muon] * (name == "Muon")
+    groups = [group for one in found for group in one.param_groups]
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     assert [decay[id(p)] for p in network.parameters()] == [0.01, 0.01, 0, 0]
+
+
+def test_muon_changes_the_hidden_layers_each_weight_has_one_optimizer(tiny_set, tmp_path):
+    training = trainer(tiny_config(), tiny_set, tmp_path)
+    names = {id(p): name for name, p in training.network.named_parameters()}
+    rest, hidden = (
+        [names[id(p)] for group in one.param_groups for p in group["params"]]
+        for one in training.optimizers
+    )
+    assert sorted(rest + hidden) == sorted(names.values())
+    assert not any(".offset." in name or "predictor" in name or "norm" in name for name in hidden)
+    for part in ("backbone.bottom_up.", "backbone.fpn_output2.", "box_head.2.fc1.", "mask_head."):
+        assert any(part in name and name.endswith(".weight") for name in hidden), part
 
 
 @pytest.mark.parametrize("model", ["small", "paper"])
@@ -402,10 +420,18 @@ def test_offsets_of_deformable_convolutions_learn_at_a_tenth_of_the_rate(model, 
     with EventStorage(0):
         training.step(next(batches(training.samples, cfg, 0)))
     names = {id(p): name for name, p in training.network.named_parameters()}
-    for group in training.optimizer.param_groups:
+    for group in training.optimizers[0].param_groups:
         for weights in group["params"]:
             share = OFFSETS_RATE if ".offset." in names[id(weights)] else 1.0
             assert group["lr"] == pytest.approx(share * learning_rate(cfg, 0))
+    for one in training.optimizers[1:]:
+        assert {group["lr"] for group in one.param_groups} == {7 * learning_rate(cfg, 0)}
+
+
+def test_an_interrupted_training_of_an_earlier_version_is_refused(tiny_set, tmp_path):
+    save({"model": {}, "iteration": 1, "best": 0.0, "optimizer": {}}, tmp_path / "last.pth")
+    with pytest.raises(DeepMuCSError, match="last.pth: saved by an earlier .* with --weights"):
+        trainer(tiny_config(), tiny_set, tmp_path)
 
 
 def test_a_schedule_is_stretched_and_the_rate_goes_with_the_batch():
