@@ -55,7 +55,7 @@ def add_deepmucs_config(cfg):
     cfg.MODEL.RESNEST.AVD_FIRST = False
     cfg.INPUT.QUARTER_TURNS = False
     cfg.SOLVER.OPTIMIZER = "SGD"
-    cfg.SOLVER.MUON_FACTOR = 7.0
+    cfg.SOLVER.MUON_FACTOR = 1.0
     cfg.SOLVER.ACCUMULATE = 1
     cfg.TEST.LIMITS_AREA = 0
     cfg.MODEL.ROI_MASK_HEAD.REGIONS_PER_IMAGE = 0

@@ -396,7 +396,7 @@ def test_all_but_the_normalisation_decays(name):
     assert [type(one) for one in found] == [torch.optim.AdamW] + [Muon] * (name == "Muon")
     groups = [group for one in found for group in one.param_groups]
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
-    assert [decay[id(p)] for p in network.parameters()] == [0.01, 0.01, 0, 0]
+    assert [decay[id(p)] for p in network.parameters()] == [0.1, 0.1, 0, 0]
 
 
 def test_muon_changes_the_hidden_layers_each_weight_has_one_optimizer(tiny_set, tmp_path):
@@ -425,7 +425,7 @@ def test_offsets_of_deformable_convolutions_learn_at_a_tenth_of_the_rate(model, 
             share = OFFSETS_RATE if ".offset." in names[id(weights)] else 1.0
             assert group["lr"] == pytest.approx(share * learning_rate(cfg, 0))
     for one in training.optimizers[1:]:
-        assert {group["lr"] for group in one.param_groups} == {7 * learning_rate(cfg, 0)}
+        assert {group["lr"] for group in one.param_groups} == {17 * learning_rate(cfg, 0)}
 
 
 def test_an_interrupted_training_of_an_earlier_version_is_refused(tiny_set, tmp_path):

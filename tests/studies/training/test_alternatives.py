@@ -45,7 +45,7 @@ def test_what_is_trained_is_kept(p, folders, monkeypatch):
 
 
 def test_a_run_without_a_number_of_iterations_takes_a_quarter_of_the_models_own():
-    assert alternatives.iterations(params.check(set_name="Demo200")) == 100
+    assert alternatives.iterations(params.check(set_name="Demo200")) == 75
 
 
 def test_each_kind_has_as_many_images_as_the_runs_set(p):
