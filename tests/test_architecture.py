@@ -63,6 +63,20 @@ def test_data_can_be_generated_and_results_evaluated_without_torch():
 
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_detectron2_comes_after_the_package_that_quiets_it(path):
+    """Else a command begins with its warnings."""
+    if path.relative_to(PACKAGE).parts[0] == "segmentation":
+        return
+    seen = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            seen += [f"{node.module}.{name.name}" for name in node.names]
+    theirs = [k for k, name in enumerate(seen) if name.startswith("detectron2")]
+    ours = [k for k, name in enumerate(seen) if name.startswith("deepmucs_utils.segmentation")]
+    assert not theirs or min(ours) < min(theirs)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_no_function_takes_more_than_eight_arguments(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):

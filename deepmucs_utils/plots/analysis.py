@@ -65,7 +65,8 @@ def calibration(ax: Axes, table) -> None:
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     ax.plot(table["score"], table["right"], "o-", color="0.2")
     for score, right, n in table[["score", "right", "n"]].dropna().to_numpy():
-        ax.annotate(f"{n:.0f}", (score, right), (4, -10), textcoords="offset points", fontsize=7)
+        at = {"xytext": (0, 5), "textcoords": "offset points", "rotation": 45}
+        ax.annotate(f"{n:.0f}", (score, right), fontsize=7, **at)
     ax.set(xlabel="score", ylabel="share of right detections", xlim=(0, 1), ylim=(0, 1.02))
 
 

@@ -160,9 +160,11 @@ def _zoom(ax, centre, reach):
 
 
 def _boxes(ax, found, colour, dashed):
+    style = {"edgecolor": colour, "linestyle": DASHES if dashed else "solid", "linewidth": 1.3}
+    if len(found) > 200:  # the image stays visible
+        style |= {"linewidth": 0.4, "alpha": 0.4}
     for x0, y0, x1, y1 in found:
-        style = {"edgecolor": colour, "linestyle": DASHES if dashed else "solid"}
-        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, linewidth=1.3, **style))
+        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **style))
 
 
 def anchors_at(image: np.ndarray, mask: np.ndarray, sizes, ratios, strides) -> None:

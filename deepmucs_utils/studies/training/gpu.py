@@ -16,6 +16,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import torch
+
+from deepmucs_utils import segmentation  # noqa: F401  (first: it quiets detectron2)
+
+# isort: split
 from detectron2.structures import pairwise_iou
 from detectron2.utils.events import EventStorage
 

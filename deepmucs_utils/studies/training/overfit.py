@@ -12,6 +12,10 @@ import shutil
 from functools import reduce
 
 import torch
+
+from deepmucs_utils import segmentation  # noqa: F401  (first: it quiets detectron2)
+
+# isort: split
 from detectron2.utils.events import EventStorage
 
 from deepmucs_utils.evaluation.records import read_ground_truth
