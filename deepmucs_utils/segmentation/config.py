@@ -42,7 +42,6 @@ def add_deepmucs_config(cfg):
         ``SOLVER.CLIP_GRADIENTS.CLIP_TYPE`` is ``"full_model"``, the norm of the whole gradient;
         ``TEST.LIMITS_AREA``: px of an image for which the numbers of proposals and detections at
         test are meant; a larger image may have in proportion more. 0: the same for every image;
-        ``TEST.DUPLICATES``: ``OVERLAP``, ``THRESHOLD`` and ``ACROSS`` of `duplicates.distinct`;
         ``DATASETS.CATEGORY_IDS``, ``DATASETS.CATEGORY_NAMES``: classes of the network in its
         order, see `set_categories`.
 
@@ -59,7 +58,6 @@ def add_deepmucs_config(cfg):
     cfg.SOLVER.ACCUMULATE = 1
     cfg.TEST.LIMITS_AREA = 0
     cfg.MODEL.ROI_MASK_HEAD.REGIONS_PER_IMAGE = 0
-    cfg.TEST.DUPLICATES = CfgNode({"OVERLAP": "", "THRESHOLD": 0.5, "ACROSS": True})
     set_categories(cfg, CATEGORIES)
 
 

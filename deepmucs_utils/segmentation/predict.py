@@ -22,7 +22,6 @@ from deepmucs_utils.data.livecell import read_image
 from deepmucs_utils.data.masks import decode, encode_windows
 from deepmucs_utils.errors import DeepMuCSError
 from deepmucs_utils.files import write_json, write_text
-from deepmucs_utils.segmentation.duplicates import distinct
 from deepmucs_utils.segmentation.run_files import BEST, LAST, load, read_config
 from deepmucs_utils.segmentation.samples import CoCultureSet, rescale, to_tensor
 
@@ -118,12 +117,7 @@ def detect(model: nn.Module, cfg: CfgNode, image: np.ndarray) -> Instances:
     (found,) = model.inference([{"image": to_tensor(scaled)}], do_postprocess=False)
     found.probabilities = found.pred_masks[:, 0]
     found.remove("pred_masks")  # so that detectron2 does not make whole images of them
-    found = with_codes(detector_postprocess(found, *image.shape).to("cpu"))
-    kept = distinct(
-        found.pred_boxes.tensor.numpy(), found.codes, found.pred_classes.numpy(),
-        *(cfg.TEST.DUPLICATES[key] for key in ("OVERLAP", "THRESHOLD", "ACROSS")),
-    )  # fmt: skip
-    return found[kept]
+    return with_codes(detector_postprocess(found, *image.shape).to("cpu"))
 
 
 def with_codes(found: Instances) -> Instances:

@@ -12,7 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 from deepmucs_utils.segmentation.config import get_config
-from deepmucs_utils.segmentation.predict import detect, predict, predict_files, predict_image
+from deepmucs_utils.segmentation.predict import predict, predict_files, predict_image
 
 WINDOW = (256, 352)  # px, the demo's images
 CELLS = 400
@@ -77,17 +77,6 @@ def test_400_cells_in_a_window_are_all_found(network, cfg, monkeypatch):
     found = predict_image(network, cfg, np.full(WINDOW, 128, np.uint8))
     assert len(found) == CELLS and network.roi_heads.cut == [False]
     assert found.pred_masks.shape == (CELLS, *WINDOW)
-
-
-def test_a_cell_of_two_classes_is_found_once_where_duplicates_are_left_out(
-    network, cfg, monkeypatch
-):
-    plant(network, monkeypatch, cells=40, classes=2)
-    image = np.full(WINDOW, 128, np.uint8)
-    assert len(detect(network, cfg, image)) == 80
-    cfg = cfg.clone()
-    cfg.TEST.DUPLICATES.OVERLAP = "box"
-    assert len(detect(network, cfg, image)) == 40
 
 
 def test_the_best_are_kept_where_the_limit_is_reached(network, cfg, monkeypatch):

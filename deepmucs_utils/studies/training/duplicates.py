@@ -3,7 +3,7 @@
 A run of ``small`` on the phantom's co-cultures predicts three kinds of scenes: its own co-cultures,
 where eight cultures meet, and windows of monoculture images of the phantom and of a root, which are
 crowded. Box suppression per class at several overlaps (`BASES`) comes first; on what it leaves the
-ways of `segmentation.duplicates` are compared: boxes, masks, masks over the smaller one; within and
+ways of `distinct` are compared: boxes, masks, masks over the smaller one; within and
 across classes.
 
 The way is chosen on the val scenes (of the root also train, where the sample has most images), by
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from deepmucs_utils.evaluation.matching import Matched
 from deepmucs_utils.evaluation.metrics import evaluate
 from deepmucs_utils.evaluation.records import by_image, read_ground_truth, read_predictions
+from deepmucs_utils.studies.training.distinct import distinct
 from deepmucs_utils.studies.training.monocultures import Windows, write_monocultures
 from deepmucs_utils.workflow import params, runs
 
@@ -33,7 +34,7 @@ MARGIN = 0.1  # points of AP, less than trainings with other seeds differ by
 
 @dataclass(frozen=True)
 class Way:
-    """Box suppression per class at the IoU ``base``, then `segmentation.duplicates.distinct`."""
+    """Box suppression per class at the IoU ``base``, then `distinct.distinct`."""
 
     base: float
     overlap: str = ""
@@ -145,7 +146,6 @@ def _predict(run, folder, base):
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         cfg, model = load_model(run)
-        cfg.TEST.DUPLICATES.OVERLAP = ""
         for predictor in model.roi_heads.box_predictor:
             predictor.test_nms_thresh = base
         predict_files(model, cfg, CoCultureSet(folder).paths(), path)
@@ -154,8 +154,6 @@ def _predict(run, folder, base):
 
 def _distinct(records, way):
     """The records that a way keeps."""
-    from deepmucs_utils.segmentation.duplicates import distinct
-
     kept = []
     for own in by_image(records).values():
         boxes = np.array([record["bbox"] for record in own])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from deepmucs_utils.segmentation.duplicates import distinct
+from deepmucs_utils.studies.training.distinct import distinct
 
 SHAPE = (40, 60)
 
