@@ -51,8 +51,8 @@ def test_limits_grow_with_the_images_area_from_a_least_to_a_most(
     assert heads.limit(heads.detections, size) == detections
 
 
-def plant(network, monkeypatch, cells=CELLS, classes=1):
-    """Let the network propose so many cells side by side, and be certain of each, or in doubt."""
+def plant(network, monkeypatch, cells=CELLS):
+    """Let the network propose so many cells side by side, and be certain of each."""
     tops, lefts = (range(0, side - SIDE, SIDE + 2) for side in WINDOW)
     corners = torch.tensor([(left, top) for top in tops for left in lefts][:cells]).float()
     assert len(corners) == cells
@@ -65,7 +65,7 @@ def plant(network, monkeypatch, cells=CELLS, classes=1):
 
     def stage(features, proposals, number):
         scores = torch.zeros(cells, heads.num_classes + 1)
-        scores[:, :classes] = 10 + torch.linspace(0, 1, cells)[:, None]
+        scores[:, 0] = 10 + torch.linspace(0, 1, cells)
         return scores, torch.zeros(cells, 4)
 
     monkeypatch.setattr(network.proposal_generator, "forward", propose)
