@@ -46,7 +46,8 @@ def drive(sets, weights, out):
     if find is not predict.predict_image:
         model.to(memory_format=torch.channels_last)  # as `load_model` does
     images = json.loads((sets / "Demo_val" / "annotations.json").read_text())["images"]
-    pictures = [predict.read_image(sets / "Demo_val" / "images" / image["file_name"]) for image in images]
+    folder = sets / "Demo_val" / "images"
+    pictures = [predict.read_image(folder / image["file_name"]) for image in images]
     for picture in pictures[:3]:
         find(model, cfg, picture)
     records, seconds = [], []
