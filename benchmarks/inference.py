@@ -11,10 +11,7 @@ made to records. Processes with one thread take turns; the result is
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from itertools import product
@@ -42,8 +39,9 @@ def drive(sets, weights, out):
         cfg.TEST.LIMITS_AREA = 0
     model = build_model(cfg).eval()
     model.load_state_dict(torch.load(weights, weights_only=True)["model"])
-    find = getattr(predict, "detect", predict.predict_image)
-    if find is not predict.predict_image:
+    find = predict.predict_image
+    if hasattr(predict, "detect"):
+        find = predict.detect
         model.to(memory_format=torch.channels_last)  # as `load_model` does
     images = json.loads((sets / "Demo_val" / "annotations.json").read_text())["images"]
     folder = sets / "Demo_val" / "images"
@@ -88,7 +86,7 @@ def _seconds_of_records(predict, cfg, number=3000, shape=(520, 704)):
 
 def compare(trees, sets, seeds):
     """Predict with the networks of all seeds, in turns; one row for each."""
-    from benchmarks.learning import commit
+    from benchmarks.learning import commit, run_in
     from deepmucs_utils.evaluation.matching import match_files
     from deepmucs_utils.evaluation.metrics import evaluate
 
@@ -97,9 +95,7 @@ def compare(trees, sets, seeds):
         weights = sets / "learning" / f"{name}-{commit(tree)}-{seed}" / "best.pth"
         with tempfile.TemporaryDirectory() as folder:
             out, predictions = Path(folder, "out.json"), Path(folder, "predictions.json")
-            command = [sys.executable, __file__, str(weights), str(sets), "--drive", str(out)]
-            environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-            subprocess.run(command, env=environment, cwd=tree, check=True)
+            run_in(tree, __file__, weights, sets, "--drive", out)
             found = json.loads(out.read_text())
             predictions.write_text(json.dumps(found["records"]))
             metrics = evaluate(match_files(sets / "Demo_val", predictions))["segm"]
@@ -124,9 +120,7 @@ def main():
         drive(sets, one, given.drive)
         return
 
-    from benchmarks.learning import commit
-    from deepmucs_utils.files import write_json
-    from deepmucs_utils.studies.registry import document
+    from benchmarks.learning import store
 
     begun, trees = time.monotonic(), {"other": one, "own": Path(__file__).parents[1]}
     rows = compare(trees, sets, given.seeds)
@@ -140,11 +134,8 @@ def main():
         "ratio": round(times[0] / times[1], 3),
         "medians": medians,
         "rows": rows,
-        "commits": {name: commit(tree) for name, tree in trees.items()},
     }
-    command = f"python -m benchmarks.inference OTHER SETS --seeds {given.seeds}"
-    found = document("inference", command, range(given.seeds), time.monotonic() - begun, result)
-    write_json(Path(__file__).parents[1] / "book" / "measured" / "inference.json", found)
+    store("inference", trees, given.seeds, begun, result)
     print(json.dumps(medians | {"ratio": result["ratio"]}, indent=1))
 
 

@@ -66,17 +66,14 @@ def reached(rows, target):
     return None
 
 
-def compare(other, sets, seeds):
+def compare(trees, sets, seeds):
     """Train what is missing, and compare."""
-    own = Path(__file__).parents[1]
-    runs = {"other": {}, "own": {}}
+    runs = {name: {} for name in trees}
     for seed in range(seeds):
-        for name, tree in {"other": other, "own": own}.items():
+        for name, tree in trees.items():
             out = sets / "learning" / f"{name}-{commit(tree)}-{seed}.json"
             if not out.is_file():
-                environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-                command = [sys.executable, __file__, "--drive", str(seed), str(out), str(sets)]
-                subprocess.run(command, env=environment, cwd=tree, check=True)
+                run_in(tree, __file__, "--drive", seed, out, sets)
             runs[name][seed] = json.loads(out.read_text())
     target = statistics.median(rows[-1]["val_segm_AP"] for rows in runs["other"].values())
     whole = statistics.median(rows[-1]["cpu seconds"] for rows in runs["other"].values())
@@ -89,6 +86,24 @@ def compare(other, sets, seeds):
         "ratio": round(median / whole, 3) if median < float("inf") else None,
         "runs": runs,
     }
+
+
+def run_in(tree, script, *arguments):
+    """Run a script in a process with one thread that imports the package of a checkout."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, script, *map(str, arguments)]
+    subprocess.run(command, env=environment, cwd=tree, check=True)
+
+
+def store(name, trees, seeds, begun, result):
+    """Write ``book/measured/NAME.json``; ``begun`` is what `time.monotonic` said at the start."""
+    from deepmucs_utils.files import write_json
+    from deepmucs_utils.studies.registry import document, result_file
+
+    command = f"python -m benchmarks.{name} OTHER SETS --seeds {seeds}"
+    result["commits"] = {which: commit(tree) for which, tree in trees.items()}
+    seconds = time.monotonic() - begun
+    write_json(result_file(name), document(name, command, range(seeds), seconds, result))
 
 
 def commit(tree):
@@ -108,16 +123,9 @@ def main():
         drive(given.folders[0], Path(given.drive[1]), int(given.drive[0]))
         return
     other, sets = (folder.resolve() for folder in given.folders)
-    begun = time.monotonic()
-    result = compare(other, sets, given.seeds)
-
-    from deepmucs_utils.files import write_json
-    from deepmucs_utils.studies.registry import document
-
-    command = f"python -m benchmarks.learning OTHER SETS --seeds {given.seeds}"
-    result["commits"] = {"other": commit(other), "own": commit(Path(__file__).parents[1])}
-    found = document("learning", command, range(given.seeds), time.monotonic() - begun, result)
-    write_json(Path(__file__).parents[1] / "book" / "measured" / "learning.json", found)
+    begun, trees = time.monotonic(), {"other": other, "own": Path(__file__).parents[1]}
+    result = compare(trees, sets, given.seeds)
+    store("learning", trees, given.seeds, begun, result)
     print(json.dumps({key: result[key] for key in ("target", "other", "own", "ratio")}, indent=1))
 
 

@@ -25,7 +25,7 @@ def orthogonal(matrices):
     Returns
     -------
     Tensor
-        Of the same shape. Singular values above about 1/100 of the largest become 0.68 to 1.13.
+        Of the same shape. Singular values above about 1/100 of the largest become 0.68 to 1.2.
     """
     if matrices.shape[-2] > matrices.shape[-1]:
         return orthogonal(matrices.mT).mT

@@ -98,7 +98,7 @@ class SeededCascadeROIHeads(_OfEachImage, CascadeROIHeads):
         for predictor in self.box_predictor:
             predictor.test_topk_per_image = -1  # all; `_forward_box` cuts them
         self.mask_regions = cfg.MODEL.ROI_MASK_HEAD.REGIONS_PER_IMAGE
-        self.mask_head.deconv_relu.inplace = True  # a fifth of a prediction's time on the CPU
+        self.mask_head.deconv_relu.inplace = True  # no second copy of the largest map
         for pooler in (self.box_pooler, self.mask_pooler):
             pooler.level_poolers = nn.ModuleList(map(SparseROIAlign.of, pooler.level_poolers))
 
